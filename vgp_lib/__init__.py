@@ -1,0 +1,33 @@
+"""See, measure and cure vanishing gradients: the library of the course, in the order in which the course meets it."""
+
+import os
+
+# TensorFlow reads these when it is imported; together they silence its greeting. Your own settings win.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"vgp_lib needs Keras on TensorFlow, but Keras runs on {keras.backend.backend()}; "
+        "set the environment variable KERAS_BACKEND=tensorflow and restart the kernel"
+    )
+
+from vgp_lib import plots
+from vgp_lib.data import load_moons, make_spirals
+from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change
+from vgp_lib.models import build_mlp
+from vgp_lib.snapshots import WeightSnapshots
+
+__all__ = [
+    "WeightSnapshots",
+    "build_mlp",
+    "gradient_from_update",
+    "inspect_layers",
+    "load_moons",
+    "make_spirals",
+    "percent_change",
+    "plots",
+]

@@ -1,0 +1,87 @@
+"""The frozen data set of the course, and a harder one."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+MOONS_CSV = Path(__file__).resolve().parent.parent / "data" / "moons.csv"
+_COLUMNS = ["x1", "x2", "label", "split", "row"]
+_SIZES = {"train": 200, "test": 50}
+
+
+class Data(NamedTuple):
+    """Points in the plane and their class: `x_*` of shape (samples, 2), `y_*` of shape (samples,), all float32."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_moons() -> Data:
+    """Read the two moons: 200 training and 50 test points, labels 0 and 1.
+
+    The file holds scikit-learn's `make_moons(250, noise=0.05, random_state=42)`; column `split` and `row` give the
+    place of each point in `train_test_split(..., test_size=0.2, random_state=42)`. See data/README.md.
+
+    Raises `FileNotFoundError` if data/moons.csv is missing and `ValueError` if it is damaged.
+    """
+    mend = "Restore the file with: git checkout -- data/moons.csv"
+    if not MOONS_CSV.is_file():
+        raise FileNotFoundError(
+            f"The data set {MOONS_CSV.name} is not in the folder data of the course. {mend} "
+            "(vgp_lib reads it from the checkout: install with `pip install -e .`)"
+        )
+    try:
+        with MOONS_CSV.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != _COLUMNS:
+                raise ValueError(f"its columns are {reader.fieldnames}, not {_COLUMNS}")
+            rows = list(reader)
+        arrays = {}
+        for split, size in _SIZES.items():
+            part = sorted((row for row in rows if row["split"] == split), key=lambda row: int(row["row"]))
+            if [int(row["row"]) for row in part] != list(range(size)):
+                raise ValueError(f"it must hold {split} rows 0 to {size - 1}, each once")
+            arrays["x_" + split] = np.array([[float(row["x1"]), float(row["x2"])] for row in part], dtype="float32")
+            arrays["y_" + split] = np.array([float(row["label"]) for row in part], dtype="float32")
+        if len(rows) != sum(_SIZES.values()):
+            raise ValueError(f"it has {len(rows)} rows, not {sum(_SIZES.values())}")
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("a coordinate is not a finite number")
+        if not all(np.isin(arrays["y_" + split], (0, 1)).all() for split in _SIZES):
+            raise ValueError("a label is not 0 or 1")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"data/moons.csv is damaged: {error}. {mend}") from error
+    return Data(**arrays)
+
+
+def make_spirals(samples=500, turns=1.5, noise=0.02, seed=0) -> Data:
+    """Draw two interleaved spirals, a task that a shallow sigmoid net cannot do; four fifths are for training.
+
+    Args:
+        samples: number of points of both arms together; even, at least 10.
+        turns: how often each arm winds around the origin; more is harder.
+        noise: standard deviation of the Gaussian noise on both coordinates; the spirals' radius is 1.
+        seed: of the random generator.
+
+    Returns `Data`; the arms alternate, so that every part of it is balanced up to chance.
+    Raises `ValueError` if `samples`, `turns` or `noise` is out of range.
+    """
+    if samples < 10 or samples % 2:
+        raise ValueError(f"samples is {samples}; give an even number of at least 10")
+    if not turns > 0 or not noise >= 0:
+        raise ValueError(f"turns is {turns} and noise is {noise}; turns must be positive and noise not negative")
+    random = np.random.default_rng(seed)
+    # The square root spreads the points evenly along the arm, whose length grows with the radius.
+    radius = np.sqrt(random.uniform(0.02, 1.0, samples // 2))
+    angle = 2 * np.pi * turns * radius
+    arm = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    x = np.concatenate([arm, -arm]) + random.normal(0.0, noise, (samples, 2))
+    y = np.repeat([0.0, 1.0], samples // 2)
+    order = random.permutation(samples)
+    x, y = x[order].astype("float32"), y[order].astype("float32")
+    cut = samples * 4 // 5
+    return Data(x[:cut], y[:cut], x[cut:], y[cut:])

@@ -1,0 +1,113 @@
+"""The Keras models of the course."""
+
+import difflib
+import inspect
+from numbers import Integral
+
+import keras
+import numpy as np
+
+
+def build_mlp(
+    hidden_layers=10,
+    units=10,
+    activation="sigmoid",
+    kernel_initializer="glorot_uniform",
+    batch_normalization=False,
+    residual=False,
+    output_activation="sigmoid",
+    input_dim=2,
+    seed=None,
+) -> keras.Model:
+    """Build an uncompiled multilayer perceptron with one output, layers named hidden_1, hidden_2, …, output.
+
+    Args:
+        hidden_layers: number of hidden Dense layers, at least 1.
+        units: width of each hidden layer, at least 1.
+        activation: of the hidden layers: a Keras name, a function, or a layer such as `keras.layers.LeakyReLU(0.1)`,
+            of which every hidden layer gets its own copy.
+        kernel_initializer: of every Dense layer, output included: a Keras name, object or function. Every layer gets
+            its own copy: Keras gives layers that share one initializer object identical weights.
+        batch_normalization: put BatchNormalization between Dense and activation, and leave out the bias, which the
+            normalization would subtract again (Ioffe & Szegedy 2015, section 3.2).
+        residual: from the second hidden layer on, add the layer's input to its output: h + φ(W h + b), one layer a
+            block (after He et al. 2015, equation 1).
+        output_activation: of the output unit.
+        input_dim: number of input features.
+        seed: integer that fixes the initial weights; None leaves them to `keras.utils.set_random_seed`.
+
+    Raises `ValueError` or `TypeError` if an argument is out of range or unknown to Keras.
+    """
+    for name, value in {"hidden_layers": hidden_layers, "units": units, "input_dim": input_dim}.items():
+        _check_integer(name, value, at_least=1)
+    if seed is not None:
+        _check_integer("seed", seed, at_least=0)
+    activation = _resolve(keras.activations, "activation", activation)
+    output_activation = _resolve(keras.activations, "output_activation", output_activation)
+    initializer = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
+    seeds = np.random.SeedSequence(seed).generate_state(hidden_layers + 1) if seed is not None else None
+
+    def dense(index, units, activation, name, use_bias=True):
+        kernel = _copy_initializer(initializer, None if seeds is None else int(seeds[index]))
+        return keras.layers.Dense(units, activation, use_bias=use_bias, kernel_initializer=kernel, name=name)
+
+    inputs = h = keras.Input((input_dim,), name="input")
+    for index in range(hidden_layers):
+        name, block_input = f"hidden_{index + 1}", h
+        separate = batch_normalization or isinstance(activation, keras.layers.Layer)
+        h = dense(index, units, None if separate else activation, name, use_bias=not batch_normalization)(h)
+        if batch_normalization:
+            h = keras.layers.BatchNormalization(name=f"{name}_normalization")(h)
+        if separate:
+            h = _activation_layer(activation, f"{name}_activation")(h)
+        if residual and index > 0:
+            h = keras.layers.Add(name=f"{name}_add")([block_input, h])
+    outputs = dense(hidden_layers, 1, output_activation, "output")(h)
+    return keras.Model(inputs, outputs, name="mlp")
+
+
+def _check_integer(name, value, at_least):
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}; give an integer of at least {at_least}")
+
+
+def _resolve(module, argument, identifier):
+    """Turn a Keras name into the Keras object; unknown names raise a ValueError that lists the known ones."""
+    if isinstance(identifier, str):
+        known = sorted(name for name, value in vars(module).items() if name.islower() and callable(value))
+        known = [name for name in known if name not in ("get", "serialize", "deserialize")]
+        try:
+            return module.get(identifier)
+        except ValueError:
+            near = difflib.get_close_matches(identifier.lower(), known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            message = f"{argument} is {identifier!r}, which Keras does not know; {hint}Known are {known}"
+            raise ValueError(message) from None
+    if inspect.isclass(identifier):
+        raise TypeError(f"{argument} is the class {identifier.__name__}; give an instance: {identifier.__name__}()")
+    if not callable(identifier):
+        raise TypeError(f"{argument} is {identifier!r}; give a Keras name, a Keras object or a function")
+    return identifier
+
+
+def _copy_initializer(initializer, seed):
+    """Make a fresh copy, so that no two layers draw the same weights."""
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if config.get("seed") is not None:
+        raise ValueError(
+            f"kernel_initializer carries its own seed, {config['seed']}, which would give layers of the same shape "
+            "identical weights; leave the seed out of the initializer and pass seed=… to build_mlp"
+        )
+    if "seed" in config:
+        config["seed"] = seed
+    return type(initializer).from_config(config)
+
+
+def _activation_layer(activation, name):
+    if not isinstance(activation, keras.layers.Layer):
+        return keras.layers.Activation(activation, name=name)
+    return type(activation).from_config({**activation.get_config(), "name": name})
