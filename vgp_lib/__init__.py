@@ -1,11 +1,15 @@
 """See, measure and cure vanishing gradients: the library of the course, in the order in which the course meets it."""
 
+import logging
 import os
 
 # TensorFlow reads these when it is imported; together they silence its greeting. Your own settings win.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# The course builds many small models, and each is traced once: TensorFlow's advice to retrace less misses the point.
+logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
 
 import keras
 
@@ -17,7 +21,7 @@ if keras.backend.backend() != "tensorflow":
 
 from vgp_lib import plots
 from vgp_lib.data import load_moons, make_spirals
-from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change
+from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change, power_of_ten
 from vgp_lib.models import build_mlp
 from vgp_lib.snapshots import WeightSnapshots
 
@@ -30,4 +34,5 @@ __all__ = [
     "make_spirals",
     "percent_change",
     "plots",
+    "power_of_ten",
 ]

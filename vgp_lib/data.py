@@ -58,7 +58,7 @@ def load_moons() -> Data:
     return Data(**arrays)
 
 
-def make_spirals(samples=500, turns=1.5, noise=0.02, seed=0) -> Data:
+def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
     """Draw two interleaved spirals, a task that a shallow sigmoid net cannot do; four fifths are for training.
 
     Args:

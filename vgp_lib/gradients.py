@@ -53,6 +53,11 @@ def percent_change(old, new):
         return np.where(old == 0, np.nan, np.abs(100 * ((old - new) / old)))[()]
 
 
+def power_of_ten(value):
+    """Write a number of at least 0 as its nearest power of ten, such as 1e-7: what survives another computer."""
+    return f"1e{round(np.log10(value))}" if 0 < value < np.inf else f"{value:g}"
+
+
 def _weight_pair(old, new):
     old, new = _weights("old", old), _weights("new", new)
     if old.shape != new.shape:

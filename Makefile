@@ -1,0 +1,50 @@
+# The few verbs of the course. `make lab` and `make test` do all the set-up on a machine with Python 3.11+ and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Without a screen there is no browser to open: JupyterLab then prints the address.
+BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
+
+.PHONY: help lab test run lock clean
+.DEFAULT_GOAL := help
+
+help:  ## show the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
+	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=notebooks
+
+test: $(READY)  ## check the library and every stored output of the notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+run: $(READY)  ## run every notebook top to bottom and print what it found
+	$(BIN)/python tests/run_notebooks.py
+
+lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	    --no-header --no-annotate --quiet --output-file requirements.txt
+	echo "-e ." >> requirements.txt
+
+clean:  ## remove the environment that `make` has made
+	rm -rf $(VENV)
+
+$(READY): requirements.txt pyproject.toml
+	@python=""; \
+	for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+	    [ -n "$$candidate" ] || continue; \
+	    "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	        >/dev/null 2>&1 && python="$$candidate" && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "The course needs Python 3.11, 3.12 or 3.13 with its venv module, and found none."; \
+	    echo "Install one (Debian, Ubuntu: apt install python3-venv), or name yours: make PYTHON=/path/to/python3.12 ..."; \
+	    exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$python --version); the first time this takes a minute or two."; \
+	"$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $(READY)

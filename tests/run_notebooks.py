@@ -1,0 +1,83 @@
+"""Run every notebook top to bottom, with one progress line each and a table at the end: `make run`.
+
+`--store` also writes the outputs back into the notebooks, `--twice` runs every cell twice in a row.
+"""
+
+import argparse
+import base64
+import pathlib
+import sys
+import time
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PICTURE = ROOT / ".github" / "picture.png"
+
+
+def run(path, twice=False):
+    """Execute a notebook; return it with its outputs, the seconds it took, and the last line of its last code cell."""
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}, record_timing=False)
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            for _ in range(1 + twice):
+                client.execute_cell(cell, index)
+    seconds = time.perf_counter() - start
+    for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = number
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return notebook, seconds, _last_line(notebook)
+
+
+def _last_line(notebook):
+    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    return next((text.strip().splitlines()[-1] for text in reversed(texts) if text.strip()), "printed nothing")
+
+
+def _store(notebook, path):
+    """Keep the outputs, without what differs from run to run: widget states, and identifiers of widgets' views."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if "readme" in cell.metadata.get("tags", []) and "image/png" in output.get("data", {}):
+                PICTURE.write_bytes(base64.b64decode(output["data"]["image/png"]))
+    nbformat.write(notebook, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="beginnings of the notebooks' names; all of them if none is given")
+    parser.add_argument("--store", action="store_true", help="write the outputs back into the notebooks")
+    parser.add_argument("--twice", action="store_true", help="run every cell twice in a row")
+    arguments = parser.parse_args()
+    paths = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
+    if arguments.names:
+        paths = [path for path in paths if path.name.startswith(tuple(arguments.names))]
+    rows = []
+    for number, path in enumerate(paths, start=1):
+        print(f"[{number}/{len(paths)}] {path.name} …", end=" ", flush=True)
+        try:
+            notebook, seconds, found = run(path, arguments.twice)
+        except CellExecutionError as error:
+            seconds, found = float("nan"), f"FAILED: {error.ename}: {error.evalue}"
+            print("failed\n", error)
+        else:
+            print(f"{seconds:.0f} s")
+            if arguments.store:
+                _store(notebook, path)
+        rows.append((path.stem, seconds, found))
+    width = max(len(name) for name, _, _ in rows)
+    print(f"\n{'notebook':<{width}}  seconds  what it found")
+    for name, seconds, found in rows:
+        print(f"{name:<{width}}  {seconds:7.0f}  {found}")
+    return int(any("FAILED" in found for _, _, found in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
