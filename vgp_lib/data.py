@@ -1,6 +1,7 @@
 """The frozen data set of the course, and a harder one."""
 
 import csv
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,17 +46,17 @@ def load_moons() -> Data:
             part = sorted((row for row in rows if row["split"] == split), key=lambda row: int(row["row"]))
             if [int(row["row"]) for row in part] != list(range(size)):
                 raise ValueError(f"it must hold {split} rows 0 to {size - 1}, each once")
-            arrays["x_" + split] = np.array([[float(row["x1"]), float(row["x2"])] for row in part], dtype="float32")
-            arrays["y_" + split] = np.array([float(row["label"]) for row in part], dtype="float32")
+            arrays["x_" + split] = np.array([[float(row["x1"]), float(row["x2"])] for row in part])
+            arrays["y_" + split] = np.array([float(row["label"]) for row in part])
         if len(rows) != sum(_SIZES.values()):
             raise ValueError(f"it has {len(rows)} rows, not {sum(_SIZES.values())}")
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("a coordinate is not a finite number")
+        if not all((np.abs(array) < 10).all() for array in arrays.values()):
+            raise ValueError("a coordinate is not a number near the moons")
         if not all(np.isin(arrays["y_" + split], (0, 1)).all() for split in _SIZES):
             raise ValueError("a label is not 0 or 1")
     except (ValueError, TypeError) as error:
         raise ValueError(f"data/moons.csv is damaged: {error}. {mend}") from error
-    return Data(**arrays)
+    return Data(**{name: array.astype("float32") for name, array in arrays.items()})
 
 
 def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
@@ -67,13 +68,21 @@ def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
         noise: standard deviation of the Gaussian noise on both coordinates; the spirals' radius is 1.
         seed: of the random generator.
 
-    Returns `Data`; the arms alternate, so that every part of it is balanced up to chance.
+    Returns `Data`; the points are shuffled, so that every part of it is balanced up to chance.
     Raises `ValueError` if `samples`, `turns` or `noise` is out of range.
     """
-    if samples < 10 or samples % 2:
-        raise ValueError(f"samples is {samples}; give an even number of at least 10")
-    if not turns > 0 or not noise >= 0:
-        raise ValueError(f"turns is {turns} and noise is {noise}; turns must be positive and noise not negative")
+    for name, value in {"samples": samples, "seed": seed}.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} is {value!r}; give an integer")
+    if samples < 10 or samples % 2 or seed < 0:
+        raise ValueError(
+            f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on"
+        )
+    for name, value in {"turns": turns, "noise": noise}.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r}; give a number")
+    if not 0 < turns < np.inf or not 0 <= noise < np.inf:
+        raise ValueError(f"turns is {turns} and noise is {noise}; give positive turns, and noise of at least 0")
     random = np.random.default_rng(seed)
     # The square root spreads the points evenly along the arm, whose length grows with the radius.
     radius = np.sqrt(random.uniform(0.02, 1.0, samples // 2))

@@ -68,7 +68,7 @@ def _weight_pair(old, new):
 
 
 def _weights(name, values):
-    values = np.asarray(values)
+    values = _one_array(name, values)
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(
             f"{name} holds {values.dtype} numbers; weights are floating-point: give layer.get_weights()[0], or convert "
@@ -83,6 +83,14 @@ def _weights(name, values):
             "earlier step, or train with a smaller learning rate or with clipping"
         )
     return values.astype("float64")  # so that the subtraction adds no rounding of its own
+
+
+def _one_array(name, values):
+    try:
+        return np.asarray(values)
+    except ValueError:
+        message = f"{name} holds parts of different shapes; give one array of numbers, such as layer.get_weights()[0]"
+        raise ValueError(message) from None
 
 
 def _learning_rate(value):
@@ -206,19 +214,21 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     not fit each other.
     """
     layers = kernel_layers(model)
-    for layer in layers:
-        if not np.isfinite(np.asarray(_kernel_owner(layer).kernel)).all():
+    for layer in model._flatten_layers(include_self=False):
+        if not all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
             raise ValueError(
                 f"Layer {layer.name!r} of model {model.name!r} has weights that are nan or infinite: the training has "
                 "exploded; build the model anew and train with a smaller learning rate or with clipping"
             )
-    x, y = _batch(x, y)
+    x, y = check_batch(x, y)
     with contextlib.ExitStack() as stack:
         # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
         stack.enter_context(keras.StatelessScope())
         tape = stack.enter_context(tf.GradientTape())
         probes = _attach(stack, tape, model, layers)
-        value = _loss_value(loss, y, model(x, training=True))
+        prediction = model(x, training=True)
+        function, y = match_targets(loss, y, prediction)
+        value = tf.reduce_mean(function(y, prediction))
     # A layer enters the list when it is first called: input side first, whatever the order of construction.
     deltas = tape.gradient(value, [probe.outputs for probe in probes], unconnected_gradients="zero")
     with np.errstate(invalid="ignore", over="ignore"):  # where the net overflowed, the report says inf or nan
@@ -226,8 +236,8 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     return LayerReport([probe.layer.name for probe in probes], *np.array(columns).T)
 
 
-def _batch(x, y):
-    x, y = np.asarray(x), np.asarray(y)
+def check_batch(x, y):
+    x, y = _one_array("x", x), _one_array("y", y)
     for name, values in {"x": x, "y": y}.items():
         if not np.issubdtype(values.dtype, np.number) and values.dtype != bool:
             raise TypeError(f"{name} has dtype {values.dtype}; give one array of numbers, samples along the first axis")
@@ -240,8 +250,11 @@ def _batch(x, y):
     return x, y
 
 
-def _loss_value(loss, y, prediction):
-    """Evaluate the loss as `fit` would; y of shape (samples,) meets predictions of shape (samples, 1)."""
+def match_targets(loss, y, prediction):
+    """Resolve a loss as `fit` would, and give y the shape that it needs beside the prediction; check that they fit.
+
+    Returns the loss as a function of (y_true, y_pred) that gives one value per sample (and time step), and y.
+    """
     if not tf.is_tensor(prediction):
         raise TypeError(f"The model gives a {type(prediction).__name__}, not one tensor; give a model with one output")
     try:
@@ -253,10 +266,10 @@ def _loss_value(loss, y, prediction):
     name = getattr(function, "__name__", None) or getattr(function, "name", "")
     if y.ndim == len(prediction.shape) - 1 and prediction.shape[-1] == 1:
         y = y[..., None]
-    if name == "binary_crossentropy" and not np.isin(y, (0, 1)).all():
+    if _is_loss(function, "binary_crossentropy", "BinaryCrossentropy") and not np.isin(y, (0, 1)).all():
         wrong = y[~np.isin(y, (0, 1))].flat[0]
         raise ValueError(f"y holds {wrong}, but {name} takes labels 0 and 1; relabel y, or choose another loss")
-    if name.startswith("sparse_categorical"):
+    if _is_loss(function, "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"):
         classes = prediction.shape[-1]
         if y.size != np.prod(prediction.shape[:-1]) or not np.isin(y, np.arange(classes)).all():
             raise ValueError(f"y must hold one label from 0 to {classes - 1} per prediction; its shape is {y.shape}")
@@ -264,7 +277,11 @@ def _loss_value(loss, y, prediction):
         raise ValueError(
             f"y has shape {y.shape} but the model gives {tuple(prediction.shape)}; for {name} give them one shape"
         )
-    return tf.reduce_mean(function(tf.cast(y, prediction.dtype), prediction))
+    return function.call if isinstance(function, keras.losses.Loss) else function, tf.cast(y, prediction.dtype)
+
+
+def _is_loss(function, name, class_name):
+    return function is getattr(keras.losses, name) or isinstance(function, getattr(keras.losses, class_name))
 
 
 @dataclass
@@ -310,7 +327,7 @@ class _Probe:
     def _sample_gradient(self, i, deltas):
         """Send one sample's delta back through this layer alone: works for any layer with a kernel."""
         kernel = self.layer.kernel.value
-        with tf.GradientTape() as tape:
+        with keras.StatelessScope(), tf.GradientTape() as tape:
             tape.watch(kernel)
             z = [_without_activation(self.layer, a[i : i + 1]) for a in self.inputs]
         return _float64(tape.gradient(z, kernel, output_gradients=[d[i : i + 1] for d in deltas]))
@@ -319,7 +336,7 @@ class _Probe:
 def _attach(stack, tape, model, layers):
     """Make the layers report for the time of the stack; return the list that their probes will enter when called."""
     probes = []
-    last = []  # the probe whose activation may still come as a layer of its own
+    origins = {}  # id of a tensor that holds z, or z normalized -> the tensor itself, its probe, and which call of it
 
     def attach_kernel_layer(layer):
         probe = _Probe(layer)
@@ -340,45 +357,52 @@ def _attach(stack, tape, model, layers):
             if not probe.inputs:
                 probes.append(probe)
             probe.inputs.append(inputs)
-            if not recurrent:
-                output = call(inputs, *args, **kwargs)
-                if not hasattr(layer, "activation"):
-                    record_z(output)
-                    probe.slopes.append(tf.ones_like(output))
-            else:
+            if recurrent:
                 # With the identity for a kernel, the cell takes the projection W x_t as its input, and so as our z.
                 projection = tf.matmul(inputs, owner.kernel)
                 record_z(projection)
                 with _replaced(owner, kernel=tf.eye(projection.shape[-1], dtype=projection.dtype)):
                     output = call(projection, *args, **kwargs)
-            probe.activations.append(output[0] if isinstance(output, (list, tuple)) else output)
-            last[:] = [probe]
+            else:
+                output = call(inputs, *args, **kwargs)
+                if len(probe.outputs) < len(probe.inputs):  # the layer applies no activation of its own
+                    record_z(output)
+                    probe.slopes.append(tf.ones_like(output))
+            output_tensor = output[0] if isinstance(output, (list, tuple)) else output
+            probe.activations.append(output_tensor)
+            origins[id(output_tensor)] = output_tensor, probe, len(probe.activations) - 1
             return output
 
         if recurrent:
+            # Unrolled, the loop calls the cell once per time step; else once more, to learn the shapes.
             stack.enter_context(_replaced(owner, dropout=0.0))
+            stack.enter_context(_replaced(layer, unroll=True))
         if hasattr(owner, "activation"):
             stack.enter_context(_replaced(owner, activation=activation))
         stack.enter_context(_replaced(layer, call=measured_call))
 
-    def attach_activation_layer(layer):
+    def attach_follower(layer):
+        """An activation layer completes the probe of the z that reaches it; others, as normalization, hand z on."""
         call = layer.call
 
         def measured_call(z, *args, **kwargs):
             output = call(z, *args, **kwargs)
-            if last and tuple(last[0].activations[-1].shape) == tuple(z.shape):
-                last[0].slopes[-1] = _slope(call, z)
-                last[0].activations[-1] = output
-            last.clear()
+            _, probe, index = origins.get(id(z), (None, None, None))
+            if probe and isinstance(layer, _ACTIVATION_LAYERS):
+                probe.slopes[index], probe.activations[index] = _slope(call, z), output
+            elif probe and getattr(output, "shape", None) == z.shape:
+                origins[id(output)] = output, probe, index
             return output
 
         stack.enter_context(_replaced(layer, call=measured_call))
 
-    for layer in model._flatten_layers(include_self=False):
+    everything = list(model._flatten_layers(include_self=False))
+    inner = {id(getattr(layer, "activation", None)) for layer in everything}  # a layer that serves as an activation
+    for layer in everything:
         if any(layer is other for other in layers):
             attach_kernel_layer(layer)
-        elif isinstance(layer, _ACTIVATION_LAYERS):
-            attach_activation_layer(layer)
+        elif len(list(layer._flatten_layers())) == 1 and id(layer) not in inner:
+            attach_follower(layer)
     return probes
 
 

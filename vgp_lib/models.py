@@ -38,10 +38,10 @@ def build_mlp(
 
     Raises `ValueError` or `TypeError` if an argument is out of range or unknown to Keras.
     """
-    for name, value in {"hidden_layers": hidden_layers, "units": units, "input_dim": input_dim}.items():
-        _check_integer(name, value, at_least=1)
-    if seed is not None:
-        _check_integer("seed", seed, at_least=0)
+    hidden_layers = _integer("hidden_layers", hidden_layers, at_least=1)
+    units = _integer("units", units, at_least=1)
+    input_dim = _integer("input_dim", input_dim, at_least=1)
+    seed = None if seed is None else _integer("seed", seed, at_least=0)
     activation = _resolve(keras.activations, "activation", activation)
     output_activation = _resolve(keras.activations, "output_activation", output_activation)
     initializer = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
@@ -66,11 +66,12 @@ def build_mlp(
     return keras.Model(inputs, outputs, name="mlp")
 
 
-def _check_integer(name, value, at_least):
+def _integer(name, value, at_least):
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
     if value < at_least:
         raise ValueError(f"{name} is {value}; give an integer of at least {at_least}")
+    return int(value)
 
 
 def _resolve(module, argument, identifier):
@@ -87,7 +88,11 @@ def _resolve(module, argument, identifier):
             raise ValueError(message) from None
     if inspect.isclass(identifier):
         raise TypeError(f"{argument} is the class {identifier.__name__}; give an instance: {identifier.__name__}()")
-    if not callable(identifier):
+    foreign = keras.activations if module is keras.initializers else keras.initializers
+    layer_as_initializer = module is keras.initializers and isinstance(identifier, keras.layers.Layer)
+    initializer_as_activation = module is keras.activations and isinstance(identifier, keras.initializers.Initializer)
+    taken = any(identifier is value for value in vars(foreign).values())
+    if not callable(identifier) or layer_as_initializer or initializer_as_activation or taken:
         raise TypeError(f"{argument} is {identifier!r}; give a Keras name, a Keras object or a function")
     return identifier
 

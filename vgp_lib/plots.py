@@ -1,5 +1,7 @@
 """Every figure of the course. Functions take measured arrays and an optional `ax`, and return the `Axes`."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -45,14 +47,16 @@ def curves(values, x=None, xlabel="epoch", ylabel="loss", log=False, title=None,
     for index, (label, array) in enumerate(values.items()):
         array = np.asarray(array, dtype=float)
         at = np.arange(1, len(array) + 1) if x is None else np.asarray(x)
-        array = np.where(array == 0, np.nan, array) if log else array
         look = style(index) | {"markevery": max(1, len(at) // 12), "markersize": 5}
-        if array.ndim == 1:
-            ax.plot(at, array, label=label, **look)
-            continue
-        low, middle, high = np.nanquantile(array, [0.1, 0.5, 0.9], axis=1)
-        ax.plot(at, middle, label=label, **look)
-        ax.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        low = middle = high = array
+        if array.ndim == 2:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # where all seeds are nan, nothing is drawn
+                low, middle, high = np.nanquantile(array, [0.1, 0.5, 0.9], axis=1)
+        ax.plot(at, np.where(middle > 0, middle, np.nan) if log else middle, label=label, **look)
+        if array.ndim == 2 and (not log or (array > 0).any()):
+            low = np.maximum(low, array[array > 0].min()) if log else low
+            ax.fill_between(at, low, high, where=high >= low, color=look["color"], alpha=0.18, linewidth=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return finish(ax, title, xlabel, ylabel, log)
 
@@ -101,7 +105,7 @@ def weights(snapshots, ax=None, title=None):
     ax = _axes(ax)
     moved = np.asarray(snapshots) - snapshots[0]
     for index in range(moved.shape[1]):
-        lines = ax.plot(moved[:, index], color=_COLORS[index], linestyle=_LINES[index], linewidth=1, alpha=0.8)
+        lines = ax.plot(moved[:, index], **style(index) | {"marker": ""}, linewidth=1, alpha=0.8)
         lines[0].set_label(f"weights of input {index + 1}")
     return finish(ax, title, "epoch", "weight − initial weight")
 

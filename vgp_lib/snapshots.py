@@ -31,14 +31,22 @@ class WeightSnapshots(keras.callbacks.Callback):
         if not self._steps:
             raise ValueError("No epoch has been trained yet: pass this object to model.fit(..., callbacks=[snapshots])")
         reasons = _why_not_plain_sgd(self.model.optimizer)
+        if not self._layer().trainable:
+            reasons.append("the layer is frozen (trainable=False)")
+        if getattr(self._layer(), "kernel_constraint", None) is not None:
+            reasons.append("a kernel constraint moves the weights too")
         if self._steps > 1:
             reasons.append(f"{self._steps} steps lie between two snapshots")
         if reasons:
             return "(old - new) / learning_rate is not the gradient: " + "; ".join(reasons) + "."
         return "(old - new) / learning_rate is the gradient, up to rounding: one plain SGD step between snapshots."
 
+    def _layer(self):
+        layer = kernel_layers(self.model)[0]
+        return layer.cell if isinstance(layer, keras.layers.RNN) else layer
+
     def _keep(self):
-        self._weights.append(np.array(kernel_layers(self.model)[0].kernel))
+        self._weights.append(self._layer().kernel.numpy().copy())
 
     def on_train_begin(self, logs=None):
         self._weights, self._steps = [], 0

@@ -1,0 +1,345 @@
+"""Time `vgp_lib.train` beside `model.fit`, PyTorch and JAX, and see how its time grows: `python bench_training.py`.
+
+All train the same net: two moons, 10 hidden ReLU layers of 10 units, Adam, 100 epochs in batches of 32 that are drawn
+anew each epoch, and record the loss of every epoch; `train` also records gradients, updates and weights. Every
+measurement runs in a fresh process and starts after the imports, with the drawing of the initial weights. PyTorch and
+JAX are needed here only, and left out where they are not installed.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import math
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+LAYERS, UNITS, EPOCHS, BATCH, RATE = 10, 10, 100, 32, 1e-3
+COMPETITORS = {  # name: (function, seeds, the module it needs)
+    "model.fit": ("fit", 1, "keras"),
+    "PyTorch, eager loop": ("torch", 1, "torch"),
+    "JAX, 1 seed": ("jax", 1, "jax"),
+    "JAX, 32 seeds": ("jax", 32, "jax"),
+    "train, 1 seed": ("train", 1, "keras"),
+    "train, 32 seeds": ("train", 32, "keras"),
+}
+CALLS = ("first", "warm", "second experiment")
+RATIOS = {  # name: (competitor, call, competitor, call, factor, target)
+    "train first 32 / one model.fit": ("train, 32 seeds", "first", "model.fit", "first", 1, "≤ 0.45"),
+    "train first 32 / JAX first 32": ("train, 32 seeds", "first", "JAX, 32 seeds", "first", 1, "≤ 0.9"),
+    "train warm 32 / JAX warm 32": ("train, 32 seeds", "warm", "JAX, 32 seeds", "warm", 1, "≤ 0.9"),
+    "model.fit / train warm, per seed": ("model.fit", "warm", "train, 32 seeds", "warm", 32, "≥ 250"),
+    "second experiment / warm, 32": ("train, 32 seeds", "second experiment", "train, 32 seeds", "warm", 1, "≤ 1.3"),
+    "train warm 32 / train warm 1": ("train, 32 seeds", "warm", "train, 1 seed", "warm", 1, "≤ 16"),
+}
+SCALING = {
+    "seeds": [1, 4, 16, 32, 64, 128, 256],
+    "hidden_layers": [2, 5, 10, 20, 40],
+    "units": [10, 25, 50, 100, 200],
+    "epochs": [25, 50, 100, 200, 400],
+}
+QUICK = {"seeds": [1, 4, 16], "hidden_layers": [2, 5], "units": [10, 25], "epochs": [10, 20]}
+MEMORY = [{"epochs": 0, "seeds": 1}, {"seeds": 1}, {"seeds": 32}, {"seeds": 256}, {"hidden_layers": 40}, {"units": 200}]
+
+
+# What the child processes do: each function returns what is printed as JSON.
+
+
+def load_data():
+    import vgp_lib
+
+    return vgp_lib.load_moons()[:2]
+
+
+def timed(function, *arguments):
+    """Call; return the seconds it took and what it returned."""
+    start = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - start, result
+
+
+def fit(seeds, repetition):
+    import keras
+
+    import vgp_lib
+
+    x, y = load_data()
+
+    def call(seed):
+        keras.utils.set_random_seed(seed)
+        model = vgp_lib.build_mlp(LAYERS, UNITS, activation="relu")
+        model.compile(keras.optimizers.Adam(RATE), loss="binary_crossentropy", metrics=["accuracy"])
+        return [model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0).history["loss"][-1]]
+
+    return call_twice(call, [100 + repetition], [200 + repetition])
+
+
+def torch(seeds, repetition):
+    import torch
+    from torch import nn
+
+    x, y = (torch.from_numpy(array) for array in load_data())
+
+    def call(seed):
+        torch.manual_seed(seed)
+        widths = [2] + [UNITS] * LAYERS
+        hidden = [part for size in zip(widths, widths[1:], strict=False) for part in (nn.Linear(*size), nn.ReLU())]
+        model = nn.Sequential(*hidden, nn.Linear(UNITS, 1))
+        for layer in model[::2]:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+        history = []
+        for _ in range(EPOCHS):
+            total = 0.0
+            for batch in torch.randperm(len(x)).split(BATCH):
+                loss = nn.functional.binary_cross_entropy_with_logits(model(x[batch])[:, 0], y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(batch)
+            history.append(total / len(x))
+        return history[-1:]
+
+    return call_twice(call, [100 + repetition], [200 + repetition])
+
+
+def jax(seeds, repetition):
+    """All epochs of all seeds in one program; a shorter last batch is filled up with samples of weight 0."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    x, y = load_data()
+    steps = math.ceil(len(x) / BATCH)
+    real = (np.arange(steps * BATCH) < len(x)).astype("float32").reshape(steps, BATCH)
+    widths = [2] + [UNITS] * LAYERS + [1]
+
+    def loss(weights, x, y, real):
+        for kernel, bias in weights[:-1]:
+            x = jax.nn.relu(x @ kernel + bias)
+        kernel, bias = weights[-1]
+        logit = (x @ kernel + bias)[:, 0]
+        return jnp.sum((jnp.logaddexp(0.0, logit) - y * logit) * real) / jnp.sum(real)
+
+    def step(state, batch):
+        (weights, mean, square, count), (samples, real) = state, batch
+        value, gradient = jax.value_and_grad(loss)(weights, jnp.asarray(x)[samples], jnp.asarray(y)[samples], real)
+        count += 1
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
+        square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, square, gradient)
+        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        weights = jax.tree.map(lambda w, m, s: w - rate * m / (jnp.sqrt(s) + 1e-7), weights, mean, square)
+        return (weights, mean, square, count), value * jnp.sum(real)
+
+    def run(key, orders):
+        draw, keys = jax.nn.initializers.glorot_uniform(), jax.random.split(key, LAYERS + 1)
+        sizes = zip(keys, widths, widths[1:], strict=False)
+        weights = [(draw(key, (rows, columns)), jnp.zeros(columns)) for key, rows, columns in sizes]
+        zeros = jax.tree.map(jnp.zeros_like, weights)
+
+        def epoch(state, order):
+            state, losses = jax.lax.scan(step, state, (order, real))
+            return state, jnp.sum(losses) / len(x)
+
+        (weights, *_), history = jax.lax.scan(epoch, (weights, zeros, zeros, 0.0), orders)
+        return history, weights
+
+    program = jax.jit(jax.vmap(run))
+
+    def call(first):
+        generator = np.random.default_rng(first)
+        orders = np.broadcast_to(np.arange(len(x), dtype="int32"), (seeds, EPOCHS, len(x)))
+        orders = generator.permuted(orders, axis=-1)
+        orders = np.concatenate([orders, orders[..., : real.size - len(x)]], axis=-1)
+        keys = jax.vmap(jax.random.key)(first + jnp.arange(seeds))
+        history, weights = program(keys, orders.reshape(seeds, EPOCHS, steps, BATCH))
+        jax.block_until_ready(weights)
+        return np.asarray(history)[:, -1].tolist()
+
+    return call_twice(call, [1000 * repetition], [1000 * repetition + seeds])
+
+
+def train(seeds, repetition):
+    start = 1000 * repetition
+    second = [start + 2 * seeds, {"kernel_initializer": "he_normal"}, 2 * RATE]
+    return call_twice(functools.partial(call_train, seeds), [start], [start + seeds], second)
+
+
+def call_train(seeds, first, net=None, rate=RATE, epochs=EPOCHS):
+    import keras
+
+    import vgp_lib
+    from vgp_lib.training import train
+
+    def build():
+        return vgp_lib.build_mlp(**{"hidden_layers": LAYERS, "units": UNITS, "activation": "relu"} | (net or {}))
+
+    chosen = range(first, first + seeds)
+    runs = train(build, load_data(), keras.optimizers.Adam(rate), epochs, BATCH, chosen, progress=False)
+    return runs.loss[-1].tolist() if epochs else []
+
+
+def call_twice(call, *arguments):
+    """Time a first call, a warm one with other seeds, and perhaps a second experiment; losses of the first two."""
+    seconds, losses = zip(*(timed(call, *each) for each in arguments), strict=True)
+    return {"seconds": dict(zip(CALLS, seconds, strict=False)), "losses": losses[0] + losses[1]}
+
+
+def scale(name, values):
+    """Time `train` along one axis; the first call of each value traces and compiles anew."""
+    from vgp_lib import training
+
+    call_train(1, 0, {"hidden_layers": 1, "units": 3}, RATE, 1)  # wakes TensorFlow
+    rows = []
+    for value in values:
+        training._program.cache_clear()
+        seeds, epochs = (value if name == "seeds" else 32), (value if name == "epochs" else EPOCHS)
+        net = {name: value} if name in ("hidden_layers", "units") else {}
+        first, *warm = [timed(call_train, seeds, call * seeds, net, RATE, epochs)[0] for call in range(3)]
+        rows.append((value, first, min(warm)))
+        print(f"  {name} {value}: {first:.2f} s, {rows[-1][2]:.2f} s warm", file=sys.stderr, flush=True)
+    return rows
+
+
+def memory(seeds=32, epochs=EPOCHS, **net):
+    """Peak memory of this process in MB."""
+    import resource
+
+    call_train(seeds, 0, net, RATE, epochs)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+# What the parent process does; it imports nothing large, for a child's peak memory counts from its parent's.
+
+
+def child(function, *arguments, **keywords):
+    """Call a function of this file in a fresh process."""
+    task = json.dumps([function, arguments, keywords])
+    command = [sys.executable, __file__, "--child", task]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
+def spread(values, digits=3):
+    low, middle, high = (f"{f(values):#.{digits}g}".rstrip(".") for f in (min, statistics.median, max))
+    return f"{middle} ({low}–{high})"
+
+
+def compete(repetitions):
+    """Let the competitors run in turn; return what each measured, one entry per repetition."""
+    measured = {}
+    for repetition in range(repetitions):
+        for name, (function, seeds, module) in COMPETITORS.items():
+            if importlib.util.find_spec(module) is None:
+                if not repetition:
+                    print(f"{name}: left out, for {module} is not installed", file=sys.stderr)
+                continue
+            measured.setdefault(name, []).append(child(function, seeds, repetition))
+            seconds = ", ".join(f"{call} {s:.2f} s" for call, s in measured[name][-1]["seconds"].items())
+            print(f"  {repetition + 1}/{repetitions} {name}: {seconds}", file=sys.stderr, flush=True)
+    return measured
+
+
+def time_table(measured):
+    rows = [["median (min–max)", *(f"{call}, s" for call in CALLS), "last loss, median of seeds"]]
+    for name, runs in measured.items():
+        cells = [[run["seconds"][call] for run in runs if call in run["seconds"]] for call in CALLS]
+        loss = statistics.median(loss for run in runs for loss in run["losses"])
+        rows.append([name, *(spread(cell) if cell else "" for cell in cells), f"{loss:.2g}"])
+    return rows
+
+
+def ratio_table(measured):
+    rows = [["ratio within a repetition", "median (min–max)", "target", ""]]
+    for name, (above, call, below, other, factor, target) in RATIOS.items():
+        if above not in measured or below not in measured:
+            rows.append([name, "left out", target, ""])
+            continue
+        pairs = zip(measured[above], measured[below], strict=True)
+        values = [factor * a["seconds"][call] / b["seconds"][other] for a, b in pairs]
+        sign, limit = target.split()
+        met = (statistics.median(values) <= float(limit)) == (sign == "≤")
+        rows.append([name, spread(values), target, "met" if met else "missed"])
+    return rows
+
+
+def scaling_table(scaling):
+    """The exponent is the slope of log time over log value, by least squares; 1 means proportional."""
+    rows = [["train", "value", "first call, s", "warm, s", "exponent of warm", "between the last two"]]
+    for name, points in scaling.items():
+        logs = [(math.log(value), math.log(warm)) for value, _, warm in points]
+        slopes = [statistics.linear_regression(*zip(*part, strict=True)).slope for part in (logs, logs[-2:])]
+        for value, first, warm in points:
+            rows.append([name, str(value), f"{first:.2f}", f"{warm:.3f}", *(f"{slope:.2f}" for slope in slopes)])
+    return rows
+
+
+def text(rows, markdown=False):
+    """Lay out a table, the first row being its head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines) + "\n"
+
+
+def draw(scaling, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    from vgp_lib.plots import finish, style
+
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharey=True)
+    for ax, (name, points) in zip(axes.flat, scaling.items(), strict=True):
+        values, first, warm = zip(*points, strict=True)
+        ax.loglog(values, first, label="first call", **style(1))
+        ax.loglog(values, warm, label="warm call", **style(0))
+        linear = [warm[-1] * value / values[-1] for value in values]
+        ax.loglog(values, linear, color="#777777", linestyle=":", label="proportional")
+        ax.set_xticks(values, [str(value) for value in values])
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.minorticks_off()
+        finish(ax, xlabel=name.replace("_", " "), ylabel="seconds", legend=ax is axes.flat[0])
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one repetition and a small scaling")
+    parser.add_argument("--figure", type=pathlib.Path, help="draw the scaling into this file")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the tables into this file")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        function, positional, keywords = json.loads(arguments.child)
+        print(json.dumps(globals()[function](*positional, **keywords)))
+        return 0
+    measured = compete(1 if arguments.quick else 3)
+    scaling = {name: child("scale", name, values) for name, values in (QUICK if arguments.quick else SCALING).items()}
+    peaks = [["peak memory of a fresh process with train", "MB"]]
+    for setting in MEMORY[: 3 if arguments.quick else None]:
+        setting = {"seeds": 32} | setting
+        peaks.append([", ".join(f"{n} {v}" for n, v in setting.items()), f"{child('memory', **setting):.0f}"])
+    tables = [time_table(measured), ratio_table(measured), scaling_table(scaling), peaks]
+    print("\n" + "\n".join(text(table) for table in tables))
+    if arguments.markdown:
+        arguments.markdown.write_text("\n".join(text(table, markdown=True) for table in tables), encoding="utf-8")
+    if arguments.figure:
+        draw(scaling, arguments.figure)
+    # One seed in thirty never learns, so that the median over a competitor's seeds tells a broken loop.
+    broken = [row[0] for row in tables[0][1:] if not float(row[-1]) < 0.05]
+    print(f"NOT COMPARABLE: these did not learn: {broken}" if broken else "All reached a median loss below 0.05.")
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,413 @@
+"""Training many seeds of one network at once, in one compiled program.
+
+All seeds' weights lie in one matrix of shape (seeds, parameters). One step gathers a batch per seed, runs the model on all
+seeds side by side (`tf.vectorized_map` of Keras's `stateless_call`), and lets the Keras optimizer update the matrix, which
+is right because its update treats every number alone. An epoch of such steps is one compiled program, kept for the
+next call on the same architecture.
+"""
+
+import dataclasses
+import functools
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vgp_lib.gradients import check_batch, kernel_layers, match_targets
+
+# These look at a whole weight matrix at once, so that seeds cannot share one matrix: they train one seed after the other.
+_WHOLE_MATRIX = tuple(
+    getattr(keras.optimizers, name) for name in ("Adafactor", "Lamb", "Muon") if hasattr(keras.optimizers, name)
+)
+_CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """What `train` recorded; the seeds lie along the second axis, in the order of `seeds`."""
+
+    seeds: tuple
+    learning_rate: float
+    layer_names: list
+    loss: np.ndarray
+    accuracy: np.ndarray
+    kernel_gradient_norms: np.ndarray
+    update_ratios: np.ndarray
+    first_layer_weights: np.ndarray
+    _build: object = dataclasses.field(repr=False)
+    _weights: list = dataclasses.field(repr=False)
+
+    @property
+    def diverged(self):
+        """Seeds whose loss became nan or infinite, with the first epoch (from 1) in which it did: dict."""
+        bad = ~np.isfinite(self.loss)
+        return {seed: int(bad[:, i].argmax()) + 1 for i, seed in enumerate(self.seeds) if bad[:, i].any()}
+
+    def model(self, seed) -> keras.Model:
+        """Build the trained model of one seed; uncompiled."""
+        if seed not in self.seeds:
+            raise ValueError(f"seed is {seed!r}; these runs have the seeds {self.seeds}")
+        model, index = self._build(), self.seeds.index(seed)
+        for variable, values in zip(_variables(model), self._weights, strict=True):
+            variable.assign(values[index])
+        return model
+
+    def __repr__(self):
+        text = f"Runs of {len(self.seeds)} seeds, {len(self.loss)} epochs, {len(self.layer_names)} layers"
+        if len(self.loss):
+            low, middle, high = np.nanquantile(self.loss[-1], [0.1, 0.5, 0.9])
+            text += f"; last loss {middle:.2g}, 10-90 % of the seeds: {low:.2g} to {high:.2g}"
+        if self.diverged:
+            text += f"; nan or infinite loss (seed: first epoch): {self.diverged}"
+        return text
+
+
+def train(
+    build,
+    data,
+    optimizer,
+    epochs=100,
+    batch_size=32,
+    seeds=32,
+    loss="binary_crossentropy",
+    progress=True,
+    shuffle=True,
+) -> Runs:
+    """Train one network from many seeds at once, each with its own initial weights and its own order of the samples.
+
+    Each seed follows what `model.fit` would do, within float32 rounding; a seed gives the same run whatever other seeds
+    are asked for. nan stays in the seed in which it arose, see `Runs.diverged`. Adafactor, Lamb and Muon look at whole
+    weight matrices: with them the seeds train one after the other.
+
+    Args:
+        build: function without arguments that builds a `keras.Model` with one input and one output; called for the
+            structure and the initializers. Its random initializers must not carry seeds of their own.
+        data: what `load_moons` gives, of which the training part is used, or a pair (x, y).
+        optimizer: a Keras optimizer, or its name; it serves as a recipe and is not touched.
+        epochs: at least 0; with 0, `Runs.model` gives the initial networks.
+        batch_size: samples a step; the last batch of an epoch may be smaller, as in `fit`.
+        seeds: how many seeds, 0, 1, 2, …; or the seeds themselves, a sequence of integers.
+        loss: a Keras name or object, or a function of (y_true, y_pred); averaged over the samples.
+        progress: show a bar once the work has taken two seconds.
+        shuffle: draw a new order of the samples for every epoch and seed.
+
+    Returns `Runs` with float64 arrays:
+        loss, accuracy: (epochs, seeds), means over the epoch's samples, each before the step that it led to, as in `fit`.
+        kernel_gradient_norms: (epochs, seeds, layers), L2 norm of the epoch's mean gradient, before clipping.
+        update_ratios: (epochs, seeds, layers), mean |ΔW| of the epoch's steps over the mean |W| before the epoch.
+        first_layer_weights: (epochs + 1, seeds, *kernel shape).
+        learning_rate: of the optimizer; of the first step, if it follows a schedule.
+
+    Raises `ValueError` or `TypeError`, before any training, if an argument is out of range, or if the model cannot be
+    trained from many seeds: a stateful layer, an initializer with a seed of its own, a weight without a known initializer.
+    """
+    model = build()
+    seeds = _check_seeds(seeds)
+    for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} is {value!r}; give an integer of at least {least}")
+    layers = kernel_layers(model)
+    x, y = check_batch(*data[:2])
+    function, y = match_targets(loss, y, model(x))
+    optimizer = keras.optimizers.get(optimizer)
+    initial = _initial_values(model, seeds)
+    batch_size = min(batch_size, len(x))
+
+    together = not isinstance(optimizer, _WHOLE_MATRIX)
+    key = _Key(model, optimizer, loss, function, len(seeds) if together else 1)
+    program = _program(key)
+    groups = [range(len(seeds))] if together else [[index] for index in range(len(seeds))]
+    results = []
+    with tqdm(total=epochs * len(groups), unit="epoch", delay=2, leave=False, disable=not progress) as bar:
+        for group in groups:
+            start = [values[list(group)] for values in initial]
+            orders = _orders([seeds[index] for index in group], len(x), epochs, shuffle)
+            results.append(program.run(start, tf.constant(x), y, orders, batch_size, optimizer, bar))
+    records, weights = zip(*results, strict=True)
+    record = {name: np.concatenate([part[name] for part in records], axis=1) for name in records[0]}
+    finals = [np.concatenate(parts) for parts in zip(*weights, strict=True)]
+    rate = float(np.asarray(optimizer.learning_rate))
+    return Runs(seeds, rate, [layer.name for layer in layers], **record, _build=build, _weights=finals)
+
+
+class _Program:
+    """One architecture, one optimizer and one loss, traced and compiled for a number of seeds."""
+
+    def __init__(self, model, optimizer, function, seeds):
+        self.model, self.function, self.seeds = model, function, seeds
+        for layer in _all_layers(model):
+            if isinstance(layer, keras.layers.RNN):
+                layer.unroll = True  # neither vectorized_map nor XLA can differentiate a loop over time steps
+        trainable = model.trainable_variables
+        self.shapes = [tuple(variable.shape) for variable in trainable]
+        self.sizes = [int(np.prod(shape)) for shape in self.shapes]
+        self.starts = np.cumsum([0, *self.sizes[:-1]])
+        owners = [layer.cell if isinstance(layer, keras.layers.RNN) else layer for layer in kernel_layers(model)]
+        position = {id(variable): index for index, variable in enumerate(trainable)}
+        self.kernels = [position.get(id(owner.kernel), -1) for owner in owners]
+        self.couples_samples = any(isinstance(layer, keras.layers.BatchNormalization) for layer in _all_layers(model))
+        self.together = not isinstance(optimizer, _WHOLE_MATRIX)
+        shapes = [(seeds, sum(self.sizes))] if self.together else self.shapes
+        self.weights = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
+        config = optimizer.get_config()
+        self.clipping = {name: config.pop(name) for name in _CLIPPING}
+        self.optimizer = type(optimizer).from_config(config)
+        self.optimizer.build(self.weights)
+        self.fresh_state = [np.array(variable) for variable in self.optimizer.variables]
+        self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
+
+    def _matrix(self):
+        """All weights as one tensor of shape (seeds, parameters)."""
+        if self.together:
+            return tf.convert_to_tensor(self.weights[0].value)
+        return tf.concat([tf.reshape(variable.value, (1, -1)) for variable in self.weights], axis=1)
+
+    def _split(self, vector):
+        """Cut one seed's weights (parameters,) into the model's variables."""
+        parts = tf.split(vector, self.sizes)
+        return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def _backpropagate(self, arguments):
+        """One seed, one batch: loss, gradient (parameters,), correct answers, new values of the non-trainable variables."""
+        vector, state, x, y, real = arguments
+        with tf.GradientTape() as tape:
+            tape.watch(vector)
+            call = self.model.stateless_call(self._split(vector), state, x, training=True, return_losses=True)
+            answer, state, penalties = call
+            losses = tf.reduce_mean(tf.reshape(self.function(y, answer), (x.shape[0], -1)), axis=1)
+            value = tf.reduce_sum(losses * real) / tf.reduce_sum(real)
+            value = tf.add_n([value, *penalties])
+        if answer.shape[-1] == 1:
+            correct = (answer > 0.5) == (y > 0.5)
+        else:
+            label = y if y.shape.rank < answer.shape.rank else tf.argmax(y, axis=-1)
+            correct = tf.argmax(answer, axis=-1) == tf.cast(label, "int64")
+        hits = tf.reduce_mean(tf.reshape(tf.cast(correct, "float32"), (x.shape[0], -1)), axis=1)
+        return value, tape.gradient(value, vector), tf.reduce_sum(hits * real), state
+
+    def _epoch(self, x, y, order, real, state):
+        """Train on the batches order[step] (steps, seeds, samples); `real` is 0 for samples that only fill a batch."""
+        loss = correct = tf.zeros(self.seeds)
+        gradient_sum = distance = tf.zeros((self.seeds, sum(self.sizes)))
+        for step in tf.range(order.shape[0]):
+            before, weights = self._matrix(), tf.repeat(real[step][None], self.seeds, axis=0)
+            batch = before, state, tf.gather(x, order[step]), tf.gather(y, order[step]), weights
+            value, gradient, hits, state = tf.vectorized_map(self._backpropagate, batch)
+            clipped = self._clip(gradient)
+            self.optimizer.apply([clipped] if self.together else self._split(clipped[0]), self.weights)
+            loss += value * tf.reduce_sum(real[step])
+            correct += hits
+            gradient_sum += gradient
+            distance += tf.abs(self._matrix() - before)
+        return loss, correct, gradient_sum, distance, state
+
+    def _clip(self, gradient):
+        """Clip seed by seed, as Keras does for one net; equation of Pascanu et al. 2013, section 3.2, for the norms."""
+        if self.clipping["clipvalue"] is not None:
+            return tf.clip_by_value(gradient, -self.clipping["clipvalue"], self.clipping["clipvalue"])
+        if self.clipping["clipnorm"] is not None:
+            parts = tf.split(gradient, self.sizes, axis=1)
+            return tf.concat([_limit_norm(part, self.clipping["clipnorm"]) for part in parts], axis=1)
+        if self.clipping["global_clipnorm"] is not None:
+            return _limit_norm(gradient, self.clipping["global_clipnorm"])
+        return gradient
+
+    def run(self, start, x, y, orders, batch_size, optimizer, bar):
+        """Train from the initial values; return the records and the final values of every variable."""
+        for variable, values in zip(self.optimizer.variables, self.fresh_state, strict=True):
+            variable.assign(values)
+        if not isinstance(optimizer.get_config()["learning_rate"], dict):
+            self.optimizer.learning_rate = float(np.asarray(optimizer.learning_rate))
+        flat = np.concatenate([v.reshape(self.seeds, -1) for v in start[: len(self.sizes)]], axis=1)
+        for variable, values in zip(self.weights, [flat] if self.together else start[: len(self.sizes)], strict=True):
+            variable.assign(values if self.together else values[0])
+        state = [tf.constant(values) for values in start[len(self.sizes) :]]
+        records = {name: [] for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios")}
+        first = [self._first_kernel(flat)]
+        for order in orders:
+            totals = []
+            for batches, real in _batches(order, batch_size, split=self.couples_samples):
+                *sums, state = self.epoch(x, y, batches, real, state)
+                totals.append([np.asarray(part, "float64") for part in sums])
+            loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
+            steps = -(-order.shape[1] // batch_size)
+            records["loss"].append(loss / order.shape[1])
+            records["accuracy"].append(correct / order.shape[1])
+            records["kernel_gradient_norms"].append(np.sqrt(self._per_kernel(np.square(gradient / steps))))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(flat.astype("float64")))
+            records["update_ratios"].append(moved)
+            flat = np.asarray(self._matrix())
+            first.append(self._first_kernel(flat))
+            bar.update()
+        self.optimizer.finalize_variable_values(self.weights)
+        flat = np.asarray(self._matrix())
+        widths = {"loss": (), "accuracy": ()}
+        shape = (0, self.seeds)
+        record = {
+            name: np.array(rows) if rows else np.zeros(shape + widths.get(name, (len(self.kernels),)))
+            for name, rows in records.items()
+        }
+        record["first_layer_weights"] = np.array(first, "float64")
+        parts = np.split(flat, self.starts[1:], axis=1)
+        finals = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return record, finals + [np.asarray(part) for part in state]
+
+    def _per_kernel(self, matrix):
+        """Sum over the weights of every kernel; nan for a frozen one: shape (seeds, layers)."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.add.reduceat(matrix, self.starts, axis=1)
+        return np.concatenate([sums, np.full((len(sums), 1), np.nan)], axis=1)[:, self.kernels]
+
+    def _first_kernel(self, flat):
+        index = self.kernels[0]
+        if index < 0:
+            return np.repeat(np.array(self.model_first_kernel())[None], self.seeds, axis=0)
+        part = flat[:, self.starts[index] : self.starts[index] + self.sizes[index]]
+        return part.reshape(self.seeds, *self.shapes[index])
+
+
+def _limit_norm(gradient, limit):
+    norm = tf.norm(gradient, axis=1, keepdims=True)
+    return gradient * limit / tf.maximum(norm, limit)
+
+
+def _batches(order, batch_size, split):
+    """Cut the samples' order (seeds, samples) into batches (steps, seeds, batch_size), with the weights of their samples.
+
+    A smaller last batch is filled up with samples of weight 0; or, where samples of a batch act on each other, as in
+    batch normalization, kept apart.
+    """
+    seeds, samples = order.shape
+    full, rest = divmod(samples, batch_size)
+    if rest and split:
+        parts = (order[:, : full * batch_size], batch_size), (order[:, full * batch_size :], rest)
+        return [batch for part, size in parts if part.size for batch in _batches(part, size, split=False)]
+    steps = -(-samples // batch_size)
+    filled = np.concatenate([order, order[:, : steps * batch_size - samples]], axis=1)
+    real = (np.arange(steps * batch_size) < samples).reshape(steps, batch_size).astype("float32")
+    batches = filled.reshape(seeds, steps, batch_size).transpose(1, 0, 2)
+    return [(tf.constant(batches, "int32"), tf.constant(real))]
+
+
+def _orders(seeds, samples, epochs, shuffle):
+    generators = [np.random.default_rng([seed, 1]) for seed in seeds]
+    for _ in range(epochs):
+        if shuffle:
+            yield np.stack([generator.permutation(samples) for generator in generators])
+        else:
+            yield np.broadcast_to(np.arange(samples), (len(seeds), samples))
+
+
+def _check_seeds(seeds):
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    try:
+        chosen = tuple(int(seed) for seed in chosen)
+    except (TypeError, ValueError):
+        raise TypeError(f"seeds is {seeds!r}; give a number of seeds, or a sequence of integers") from None
+    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
+        raise ValueError(f"seeds is {seeds!r}; give at least one seed, none of them negative or twice")
+    return chosen
+
+
+def _all_layers(model):
+    return list(model._flatten_layers())  # Keras has no public way to list nested layers
+
+
+def _variables(model):
+    return [*model.trainable_variables, *model.non_trainable_variables]
+
+
+def _initial_values(model, seeds):
+    """Draw every variable's initial values for every seed: list of arrays (seeds, *shape), in the order of `_variables`."""
+    initializers = {}
+    for layer in _all_layers(model):
+        if getattr(layer, "stateful", False):
+            raise ValueError(f"Layer {layer.name!r} is stateful: its batches depend on each other; set stateful=False")
+        for variable in layer.trainable_variables:
+            for name in (variable.name, variable.name.removesuffix("_kernel"), "depthwise"):
+                if hasattr(layer, f"{name}_initializer") and (name != "depthwise" or variable.name == "kernel"):
+                    initializers[id(variable)] = layer, getattr(layer, f"{name}_initializer")
+    values, numbers = [], {}
+    for variable in model.trainable_variables:
+        if id(variable) not in initializers:
+            raise ValueError(
+                f"train cannot find the initializer of the weight {variable.path!r}, so it cannot draw it anew for every "
+                f"seed; let its layer keep it as the attribute {variable.name}_initializer"
+            )
+        layer, initializer = initializers[id(variable)]
+        config = initializer.get_config() if isinstance(initializer, keras.initializers.Initializer) else {}
+        if config.get("seed") is not None:
+            raise ValueError(
+                f"The {variable.name} initializer of layer {layer.name!r} carries the seed {config['seed']}, which would give "
+                "all seeds the same weights; leave the seed out (build_mlp: seed=None), train sets one for every seed"
+            )
+        if "seed" not in config:  # a constant, or a rule of the layer's own, such as LSTM's forget bias
+            values.append(np.repeat(np.asarray(variable)[None], len(seeds), axis=0))
+            continue
+        # An initializer that layers share gives them the same weights, as it does in Keras.
+        number = numbers.setdefault(id(initializer), len(numbers))
+        drawn = []
+        for seed in seeds:
+            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            drawn.append(type(initializer).from_config({**config, "seed": own_seed})(tuple(variable.shape)))
+        values.append(np.stack(drawn))
+    for variable in model.non_trainable_variables:
+        repeated = np.repeat(np.asarray(variable)[None], len(seeds), axis=0)
+        if "seed_generator" in variable.path:
+            repeated[:, 0] = [np.random.SeedSequence([seed, 0, 1]).generate_state(1)[0] for seed in seeds]
+        values.append(repeated)
+    return values
+
+
+class _Key:
+    """What a compiled program depends on; keeps the objects to make one. Initial weights and learning rate are not part."""
+
+    def __init__(self, model, optimizer, loss, function, seeds):
+        self.make = functools.partial(_Program, model, optimizer, function, seeds)
+        recipe = _strip(keras.optimizers.serialize(optimizer))
+        if not isinstance(recipe["config"]["learning_rate"], dict):
+            recipe["config"]["learning_rate"] = None
+        self.identity = (_architecture(model), json.dumps(recipe, sort_keys=True, default=repr), loss, seeds)
+
+    def __eq__(self, other):
+        return self.identity == other.identity
+
+    def __hash__(self):
+        return hash(self.identity)
+
+
+@functools.lru_cache(maxsize=16)
+def _program(key):
+    return key.make()
+
+
+def _architecture(model):
+    """Describe a model by its configuration without names and initializers; by itself if it has none, as a subclass."""
+    try:
+        text = json.dumps(_strip(keras.saving.serialize_keras_object(model)), sort_keys=True)
+    except (TypeError, ValueError, NotImplementedError):
+        return id(model)
+    for index, layer in enumerate(_all_layers(model)):
+        text = text.replace(f'"{layer.name}"', str(index))
+    return text
+
+
+def _strip(config):
+    """Leave out names, seeds and initializers, which a compiled program does not depend on."""
+    if isinstance(config, dict):
+        kept = {key: value for key, value in config.items() if key not in ("name", "seed")}
+        return {key: _strip(value) for key, value in kept.items() if not key.endswith("_initializer")}
+    return [_strip(value) for value in config] if isinstance(config, (list, tuple)) else config
+
+
+@functools.cache
+def _xla_works():
+    """Tell whether TensorFlow can compile here; some platforms, such as Windows, ship without the compiler."""
+    try:
+        tf.function(lambda: tf.zeros(()) + 1, jit_compile=True)()
+    except (tf.errors.OpError, ValueError):
+        return False
+    return True
