@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 
-.PHONY: help lab test run lock clean
+.PHONY: help lab test run claims bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -22,6 +22,9 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
+
+claims: $(READY)  ## measure all claims anew and store them in data/claims.csv
+	$(BIN)/python -c "from vgp_lib.claims import measure, store; ledger = measure(); store(ledger); print(ledger)"
 
 lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt
 	$(BIN)/python -m pip install --quiet uv

@@ -21,7 +21,8 @@ def run(path, twice=False):
     """Execute a notebook; return it with its outputs, the seconds it took, and the last line of its last code cell."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}, record_timing=False)
+    options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **options)
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             for _ in range(1 + twice):
@@ -29,8 +30,16 @@ def run(path, twice=False):
     seconds = time.perf_counter() - start
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
         cell.execution_count = number
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        cell.outputs = [output for output in cell.outputs if not _is_erased_progress(output)]
+        spoken = [output.text for output in cell.outputs if output.get("name") == "stderr"]
+        if spoken:
+            raise RuntimeError(f"{path.name}, code cell {number} wrote to stderr: {spoken[0]}")
     return notebook, seconds, _last_line(notebook)
+
+
+def _is_erased_progress(output):
+    """A progress bar ends by overwriting itself with blanks; anything else on stderr is a warning that must be seen."""
+    return output.get("name") == "stderr" and not output.text.split("\r")[-1].strip()
 
 
 def _last_line(notebook):
@@ -64,8 +73,8 @@ def main():
         print(f"[{number}/{len(paths)}] {path.name} …", end=" ", flush=True)
         try:
             notebook, seconds, found = run(path, arguments.twice)
-        except CellExecutionError as error:
-            seconds, found = float("nan"), f"FAILED: {error.ename}: {error.evalue}"
+        except (CellExecutionError, RuntimeError) as error:
+            seconds, found = float("nan"), f"FAILED: {str(error).strip().splitlines()[-1]}"
             print("failed\n", error)
         else:
             print(f"{seconds:.0f} s")

@@ -20,14 +20,18 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from vgp_lib import plots
+from vgp_lib.claims import claims
 from vgp_lib.data import load_moons, make_spirals
 from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change, power_of_ten
 from vgp_lib.models import build_mlp
 from vgp_lib.snapshots import WeightSnapshots
+from vgp_lib.training import Runs, train
 
 __all__ = [
+    "Runs",
     "WeightSnapshots",
     "build_mlp",
+    "claims",
     "gradient_from_update",
     "inspect_layers",
     "load_moons",
@@ -35,4 +39,5 @@ __all__ = [
     "percent_change",
     "plots",
     "power_of_ten",
+    "train",
 ]

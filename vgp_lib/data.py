@@ -75,9 +75,7 @@ def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"{name} is {value!r}; give an integer")
     if samples < 10 or samples % 2 or seed < 0:
-        raise ValueError(
-            f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on"
-        )
+        raise ValueError(f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on")
     for name, value in {"turns": turns, "noise": noise}.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r}; give a number")

@@ -1,9 +1,9 @@
 """Training many seeds of one network at once, in one compiled program.
 
-All seeds' weights lie in one matrix of shape (seeds, parameters). One step gathers a batch per seed, runs the model on all
-seeds side by side (`tf.vectorized_map` of Keras's `stateless_call`), and lets the Keras optimizer update the matrix, which
-is right because its update treats every number alone. An epoch of such steps is one compiled program, kept for the
-next call on the same architecture.
+All seeds' weights lie in one matrix of shape (seeds, parameters). One step gathers a batch per seed, runs the model on
+all seeds side by side (`tf.vectorized_map` of Keras's `stateless_call`), and lets the Keras optimizer update the
+matrix, which is right because its update treats every number alone. An epoch of such steps is one compiled program,
+kept for the next call on the same architecture.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
 
-# These look at a whole weight matrix at once, so that seeds cannot share one matrix: they train one seed after the other.
+# These look at whole weight matrices, so that seeds cannot share one: they train one seed after the other.
 _WHOLE_MATRIX = tuple(
     getattr(keras.optimizers, name) for name in ("Adafactor", "Lamb", "Muon") if hasattr(keras.optimizers, name)
 )
@@ -94,14 +94,14 @@ def train(
         shuffle: draw a new order of the samples for every epoch and seed.
 
     Returns `Runs` with float64 arrays:
-        loss, accuracy: (epochs, seeds), means over the epoch's samples, each before the step that it led to, as in `fit`.
+        loss, accuracy: (epochs, seeds), means over the epoch's samples, each before its own step, as in `fit`.
         kernel_gradient_norms: (epochs, seeds, layers), L2 norm of the epoch's mean gradient, before clipping.
         update_ratios: (epochs, seeds, layers), mean |ΔW| of the epoch's steps over the mean |W| before the epoch.
         first_layer_weights: (epochs + 1, seeds, *kernel shape).
         learning_rate: of the optimizer; of the first step, if it follows a schedule.
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range, or if the model cannot be
-    trained from many seeds: a stateful layer, an initializer with a seed of its own, a weight without a known initializer.
+    trained from many seeds: a stateful layer, an initializer with its own seed, a weight without a known initializer.
     """
     model = build()
     seeds = _check_seeds(seeds)
@@ -155,7 +155,7 @@ class _Program:
         self.clipping = {name: config.pop(name) for name in _CLIPPING}
         self.optimizer = type(optimizer).from_config(config)
         self.optimizer.build(self.weights)
-        self.fresh_state = [np.array(variable) for variable in self.optimizer.variables]
+        self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
         self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
 
     def _matrix(self):
@@ -170,7 +170,7 @@ class _Program:
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def _backpropagate(self, arguments):
-        """One seed, one batch: loss, gradient (parameters,), correct answers, new values of the non-trainable variables."""
+        """One seed, one batch: loss, gradient (parameters,), correct answers, new non-trainable variables."""
         vector, state, x, y, real = arguments
         with tf.GradientTape() as tape:
             tape.watch(vector)
@@ -275,7 +275,7 @@ def _limit_norm(gradient, limit):
 
 
 def _batches(order, batch_size, split):
-    """Cut the samples' order (seeds, samples) into batches (steps, seeds, batch_size), with the weights of their samples.
+    """Cut the samples' order (seeds, samples) into batches (steps, seeds, batch_size), and weigh their samples.
 
     A smaller last batch is filled up with samples of weight 0; or, where samples of a batch act on each other, as in
     batch normalization, kept apart.
@@ -321,7 +321,7 @@ def _variables(model):
 
 
 def _initial_values(model, seeds):
-    """Draw every variable's initial values for every seed: list of arrays (seeds, *shape), in the order of `_variables`."""
+    """Draw every variable's initial values for every seed: arrays (seeds, *shape), in the order of `_variables`."""
     initializers = {}
     for layer in _all_layers(model):
         if getattr(layer, "stateful", False):
@@ -334,15 +334,15 @@ def _initial_values(model, seeds):
     for variable in model.trainable_variables:
         if id(variable) not in initializers:
             raise ValueError(
-                f"train cannot find the initializer of the weight {variable.path!r}, so it cannot draw it anew for every "
-                f"seed; let its layer keep it as the attribute {variable.name}_initializer"
+                f"train cannot find the initializer of the weight {variable.path!r}, to draw it for every seed; let "
+                f"its layer keep it as the attribute {variable.name}_initializer"
             )
         layer, initializer = initializers[id(variable)]
         config = initializer.get_config() if isinstance(initializer, keras.initializers.Initializer) else {}
         if config.get("seed") is not None:
             raise ValueError(
-                f"The {variable.name} initializer of layer {layer.name!r} carries the seed {config['seed']}, which would give "
-                "all seeds the same weights; leave the seed out (build_mlp: seed=None), train sets one for every seed"
+                f"The {variable.name} initializer of layer {layer.name!r} carries the seed {config['seed']} and would "
+                "give all seeds the same weights; leave the seed out (build_mlp: seed=None), train sets one for each"
             )
         if "seed" not in config:  # a constant, or a rule of the layer's own, such as LSTM's forget bias
             values.append(np.repeat(np.asarray(variable)[None], len(seeds), axis=0))
@@ -363,7 +363,7 @@ def _initial_values(model, seeds):
 
 
 class _Key:
-    """What a compiled program depends on; keeps the objects to make one. Initial weights and learning rate are not part."""
+    """What a compiled program depends on, and the objects to make one; not initial weights, not the learning rate."""
 
     def __init__(self, model, optimizer, loss, function, seeds):
         self.make = functools.partial(_Program, model, optimizer, function, seeds)

@@ -9,6 +9,7 @@ JAX are needed here only, and left out where they are not installed.
 import argparse
 import functools
 import importlib.util
+import itertools
 import json
 import math
 import pathlib
@@ -49,7 +50,7 @@ MEMORY = [{"epochs": 0, "seeds": 1}, {"seeds": 1}, {"seeds": 32}, {"seeds": 256}
 
 
 def load_data():
-    import vgp_lib
+    import vgp_lib  # before Keras: it silences TensorFlow
 
     return vgp_lib.load_moons()[:2]
 
@@ -62,19 +63,18 @@ def timed(function, *arguments):
 
 
 def fit(seeds, repetition):
+    x, y = load_data()
     import keras
 
-    import vgp_lib
-
-    x, y = load_data()
+    from vgp_lib import build_mlp
 
     def call(seed):
         keras.utils.set_random_seed(seed)
-        model = vgp_lib.build_mlp(LAYERS, UNITS, activation="relu")
+        model = build_mlp(LAYERS, UNITS, activation="relu")
         model.compile(keras.optimizers.Adam(RATE), loss="binary_crossentropy", metrics=["accuracy"])
         return [model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0).history["loss"][-1]]
 
-    return call_twice(call, [100 + repetition], [200 + repetition])
+    return call_in_turn((call, 100 + repetition), (call, 200 + repetition))
 
 
 def torch(seeds, repetition):
@@ -82,11 +82,12 @@ def torch(seeds, repetition):
     from torch import nn
 
     x, y = (torch.from_numpy(array) for array in load_data())
+    torch.set_num_threads(1)  # such small nets only lose by sharing their work
 
     def call(seed):
         torch.manual_seed(seed)
         widths = [2] + [UNITS] * LAYERS
-        hidden = [part for size in zip(widths, widths[1:], strict=False) for part in (nn.Linear(*size), nn.ReLU())]
+        hidden = [part for size in itertools.pairwise(widths) for part in (nn.Linear(*size), nn.ReLU())]
         model = nn.Sequential(*hidden, nn.Linear(UNITS, 1))
         for layer in model[::2]:
             nn.init.xavier_uniform_(layer.weight)
@@ -104,7 +105,7 @@ def torch(seeds, repetition):
             history.append(total / len(x))
         return history[-1:]
 
-    return call_twice(call, [100 + repetition], [200 + repetition])
+    return call_in_turn((call, 100 + repetition), (call, 200 + repetition))
 
 
 def jax(seeds, repetition):
@@ -160,56 +161,59 @@ def jax(seeds, repetition):
         jax.block_until_ready(weights)
         return np.asarray(history)[:, -1].tolist()
 
-    return call_twice(call, [1000 * repetition], [1000 * repetition + seeds])
+    return call_in_turn((call, 1000 * repetition), (call, 1000 * repetition + seeds))
 
 
 def train(seeds, repetition):
-    start = 1000 * repetition
-    second = [start + 2 * seeds, {"kernel_initializer": "he_normal"}, 2 * RATE]
-    return call_twice(functools.partial(call_train, seeds), [start], [start + seeds], second)
+    start, call = 1000 * repetition, trainer()
+    second = functools.partial(call, rate=2 * RATE, kernel_initializer="he_normal")
+    return call_in_turn((call, start, seeds), (call, start + seeds, seeds), (second, start + 2 * seeds, seeds))
 
 
-def call_train(seeds, first, net=None, rate=RATE, epochs=EPOCHS):
+def trainer():
+    """Import all that `train` needs; return a function that calls it with changes of the setting."""
+    data = load_data()
     import keras
 
-    import vgp_lib
+    from vgp_lib import build_mlp
     from vgp_lib.training import train
 
-    def build():
-        return vgp_lib.build_mlp(**{"hidden_layers": LAYERS, "units": UNITS, "activation": "relu"} | (net or {}))
+    def call(first, seeds, epochs=EPOCHS, rate=RATE, **net):
+        net = {"hidden_layers": LAYERS, "units": UNITS, "activation": "relu"} | net
+        chosen, optimizer = range(first, first + seeds), keras.optimizers.Adam(rate)
+        runs = train(lambda: build_mlp(**net), data, optimizer, epochs, BATCH, chosen, progress=False)
+        return runs.loss[-1].tolist() if len(runs.loss) else []
 
-    chosen = range(first, first + seeds)
-    runs = train(build, load_data(), keras.optimizers.Adam(rate), epochs, BATCH, chosen, progress=False)
-    return runs.loss[-1].tolist() if epochs else []
+    return call
 
 
-def call_twice(call, *arguments):
+def call_in_turn(*calls):
     """Time a first call, a warm one with other seeds, and perhaps a second experiment; losses of the first two."""
-    seconds, losses = zip(*(timed(call, *each) for each in arguments), strict=True)
+    seconds, losses = zip(*(timed(*call) for call in calls), strict=True)
     return {"seconds": dict(zip(CALLS, seconds, strict=False)), "losses": losses[0] + losses[1]}
 
 
 def scale(name, values):
     """Time `train` along one axis; the first call of each value traces and compiles anew."""
+    call = trainer()
     from vgp_lib import training
 
-    call_train(1, 0, {"hidden_layers": 1, "units": 3}, RATE, 1)  # wakes TensorFlow
+    call(0, 1, epochs=1, hidden_layers=1)  # wakes TensorFlow
     rows = []
     for value in values:
         training._program.cache_clear()
-        seeds, epochs = (value if name == "seeds" else 32), (value if name == "epochs" else EPOCHS)
-        net = {name: value} if name in ("hidden_layers", "units") else {}
-        first, *warm = [timed(call_train, seeds, call * seeds, net, RATE, epochs)[0] for call in range(3)]
+        setting = {"seeds": 32, name: value}
+        first, *warm = (timed(functools.partial(call, **setting), 1000 * number)[0] for number in range(3))
         rows.append((value, first, min(warm)))
-        print(f"  {name} {value}: {first:.2f} s, {rows[-1][2]:.2f} s warm", file=sys.stderr, flush=True)
+        print(f"  {name} {value}: first {first:.2f} s, warm {min(warm):.3f} s", file=sys.stderr, flush=True)
     return rows
 
 
-def memory(seeds=32, epochs=EPOCHS, **net):
+def memory(**setting):
     """Peak memory of this process in MB."""
     import resource
 
-    call_train(seeds, 0, net, RATE, epochs)
+    trainer()(0, **setting)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -272,8 +276,8 @@ def scaling_table(scaling):
     for name, points in scaling.items():
         logs = [(math.log(value), math.log(warm)) for value, _, warm in points]
         slopes = [statistics.linear_regression(*zip(*part, strict=True)).slope for part in (logs, logs[-2:])]
-        for value, first, warm in points:
-            rows.append([name, str(value), f"{first:.2f}", f"{warm:.3f}", *(f"{slope:.2f}" for slope in slopes)])
+        rows += [[name, str(value), f"{first:.2f}", f"{warm:.3f}", "", ""] for value, first, warm in points]
+        rows[-1][-2:] = [f"{slope:.2f}" for slope in slopes]
     return rows
 
 

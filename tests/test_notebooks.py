@@ -1,0 +1,81 @@
+"""What nbval does not see: how the stored notebooks are made, and that a cell can be run twice."""
+
+import json
+import re
+
+import nbformat
+import pytest
+from run_notebooks import ROOT, run
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_the_course_has_its_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["01_problem", "02_detection", "03_shallow_fix", "04_relu_fix"]
+
+
+def test_the_outputs_come_from_one_clean_run(notebook):
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def test_the_file_holds_no_timings_and_no_names_of_a_machine(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not [cell for cell in notebook.cells if "execution" in cell.metadata]
+    texts = [output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs]
+    assert not re.search(r"0x[0-9a-f]{8}|/(home|root|tmp|Users)/", "".join(texts))
+
+
+def test_a_cell_fits_on_a_projector(notebook):
+    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(notebook)]
+    assert max(lengths) <= 20
+
+
+def test_the_stored_figures_show(notebook):
+    images = [
+        output for cell in code_cells(notebook) for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
+    assert len(images) >= 5
+
+
+def test_a_reader_is_told_what_when_and_what_not(notebook):
+    first, last = notebook.cells[0].source, notebook.cells[-1].source
+    assert "After this notebook you can" in first and re.search(r"About \d+ minutes", first)
+    assert "What this notebook does not show" in last and "Next:" in last
+    text = "".join(cell.source for cell in notebook.cells)
+    assert text.count("Guess") + text.count("guess") >= 4
+    assert 2 <= text.count("<details>") <= 4
+
+
+def test_every_number_of_the_ledger_s_part_is_printed(notebook):
+    assert 'vgp.claims("' in code_cells(notebook)[-1].source
+
+
+def test_links_between_notebooks_lead_somewhere(notebook):
+    targets = re.findall(r"\]\((\w+\.ipynb)\)", "".join(cell.source for cell in notebook.cells))
+    assert all((ROOT / "notebooks" / target).is_file() for target in targets)
+
+
+def test_the_readme_shows_a_picture_of_the_course():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]{40,}\]\(([^)]+)\)", "\n".join(readme.splitlines()[:12]))
+    assert pictures and all((ROOT / picture).stat().st_size > 5000 for picture in pictures)
+
+
+def test_every_cell_can_be_run_twice_in_a_row():
+    """The first notebook, every cell run twice, gives the stored text; `run_notebooks.py --twice` does the others."""
+    path = NOTEBOOKS[0]
+    again, _, _ = run(path, twice=True)
+    stored = nbformat.read(path, as_version=4)
+    texts = [[output.get("text", "") for output in cell.outputs] for cell in code_cells(again)]
+    assert json.dumps(texts) == json.dumps([[o.get("text", "") for o in cell.outputs] for cell in code_cells(stored)])

@@ -1,0 +1,341 @@
+"""The ledger: what the course asserts, measured over 32 seeds, with a verdict that is computed.
+
+A claim is a sentence and an expectation: a range in which the 10 % and the 90 % quantile of the seeds must lie. It is
+measured in one or several cases. It holds if every case does, is false if none does, and otherwise holds only if the
+named cases apply.
+`measure` measures, `data/claims.csv` keeps the last measurement, and the tests measure again and compare.
+"""
+
+import csv
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vgp_lib.data import load_moons, make_spirals
+from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change
+from vgp_lib.models import build_mlp
+from vgp_lib.training import train
+
+CLAIMS_CSV = Path(__file__).resolve().parent.parent / "data" / "claims.csv"
+SEEDS = range(32)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One assertion; `measure` gives a dict from case to one value per seed."""
+
+    id: str
+    sentence: str
+    source: str
+    experiment: str
+    low: float
+    high: float
+    measure: Callable
+
+    def rows(self):
+        """Measure, and return one dict per case, the columns of data/claims.csv."""
+        rows = []
+        for case, values in self.measure().items():
+            p10, median, p90 = np.quantile(np.asarray(values, dtype=float), [0.1, 0.5, 0.9], method="nearest")
+            holds = bool(self.low <= p10 and p90 <= self.high)  # nan holds nothing
+            rows.append({"case": case, "median": median, "p10": p10, "p90": p90, "holds": holds})
+        verdict = _verdict({row["case"]: row["holds"] for row in rows})
+        expectation = f"{self.low:g} to {self.high:g}"
+        about = {"id": self.id, "sentence": self.sentence, "source": self.source, "experiment": self.experiment}
+        return [about | {"expectation": expectation} | row | {"verdict": verdict} for row in rows]
+
+
+def _verdict(holds):
+    if all(holds.values()):
+        return "holds"
+    good = [case for case, value in holds.items() if value]
+    return "holds only if " + " or ".join(good) if good else "false"
+
+
+class Ledger(list):
+    """Rows of the ledger, dicts from column to value; prints each claim with its verdict, and a line per case."""
+
+    def __repr__(self):
+        lines, seen = [], set()
+        for row in self:
+            if row["id"] not in seen:
+                seen.add(row["id"])
+                lines += [f"{row['id']:16} {row['verdict'].upper()}", f"{'':16} {row['sentence']} [{row['source']}]"]
+            low, median, high = (f"{float(row[name]):.2g}" for name in ("p10", "median", "p90"))
+            case = f"{row['case']}: " if row["case"] else ""
+            band = "" if low == high else f", 80 % of the seeds {low} to {high}"
+            lines.append(f"{'':16} {case}measured {median}{band}; expected {row['expectation']}")
+        verdicts = [next(row["verdict"] for row in self if row["id"] == name) for name in sorted(seen)]
+        counts = [f"{verdicts.count('holds')} hold", f"{verdicts.count('false')} false"]
+        counts.append(f"{sum(verdict.startswith('holds only') for verdict in verdicts)} hold only under a condition")
+        return "\n".join([*lines, f"{len(verdicts)} claims over {len(SEEDS)} seeds: {', '.join(counts)}"])
+
+
+def claims(notebook=None) -> Ledger:
+    """Read the ledger's last measurement; of one notebook, such as "01", or of all of them.
+
+    Raises `ValueError` if the notebook has no claims, `FileNotFoundError` if data/claims.csv is missing.
+    """
+    if not CLAIMS_CSV.is_file():
+        raise FileNotFoundError("data/claims.csv is missing; restore it with: git checkout -- data/claims.csv")
+    with CLAIMS_CSV.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    known = sorted({row["id"][:2] for row in rows})
+    if notebook is not None and notebook not in known:
+        raise ValueError(f"notebook is {notebook!r}; the ledger has claims of the notebooks {known}")
+    return Ledger(row for row in rows if notebook in (None, row["id"][:2]))
+
+
+def measure(*ids) -> Ledger:
+    """Measure the claims with these ids, or all of them."""
+    unknown = set(ids) - {claim.id for claim in CLAIMS}
+    if unknown:
+        raise ValueError(f"unknown claims {sorted(unknown)}; the ledger has {[claim.id for claim in CLAIMS]}")
+    return Ledger(row for claim in CLAIMS if not ids or claim.id in ids for row in claim.rows())
+
+
+def store(ledger):
+    """Write a measurement to data/claims.csv, with three digits: what agrees between computers."""
+    with CLAIMS_CSV.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(ledger[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | {name: f"{row[name]:.3g}" for name in ("median", "p10", "p90")} for row in ledger)
+
+
+# ------------------------------------------------------------------------------------------------------- experiments
+
+
+def _train(optimizer=None, epochs=100, batch_size=32, data=None, **net):
+    optimizer = optimizer or keras.optimizers.Adam(0.001)
+    build = functools.partial(build_mlp, **net)
+    return train(build, data or load_moons(), optimizer, epochs, batch_size, seeds=SEEDS, progress=False)
+
+
+def _reports(runs=None, **net):
+    """Reports of 32 nets: of trained ones, or of fresh ones."""
+    moons = load_moons()
+    models = [runs.model(seed) if runs else build_mlp(seed=seed, **net) for seed in SEEDS]
+    return [inspect_layers(model, moons.x_train, moons.y_train) for model in models]
+
+
+def _ratios(**net):
+    return [report.gradient_ratio for report in _reports(**net)]
+
+
+def _delta_ratios(**net):
+    return [report.delta_ratio for report in _reports(**net)]
+
+
+@functools.cache
+def _tutorial(activation, optimizer):
+    """The web's experiment: 10 layers of 10 units, 100 epochs, batches of 32; also used with SGD."""
+    return _train(
+        {"Adam": keras.optimizers.Adam(0.001), "SGD": keras.optimizers.SGD(0.1)}[optimizer], activation=activation
+    )
+
+
+def _first_gradient(model):
+    """Autodiff's gradient of the first kernel on the whole training set."""
+    moons = load_moons()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(keras.losses.binary_crossentropy(moons.y_train[:, None], model(moons.x_train)))
+    return tape.gradient(loss, model.layers[1].kernel.value).numpy()
+
+
+def _change(activation, optimizer):
+    weights = _tutorial(activation, optimizer).first_layer_weights
+    return np.array([np.median(percent_change(old, new)) for old, new in zip(weights[0], weights[-1], strict=True)])
+
+
+def _healthy_over_sick():
+    with np.errstate(divide="ignore"):
+        return {name: _change("relu", name) / _change("sigmoid", name) for name in ("Adam", "SGD")}
+
+
+def _recipe_over_truth():
+    cases = {}
+    for optimizer in ("Adam", "SGD"):
+        for activation, patient in (("sigmoid", "sick"), ("relu", "healthy")):
+            runs = _tutorial(activation, optimizer)
+            nets = _train(epochs=0, activation=activation)
+            truth = [np.linalg.norm(_first_gradient(nets.model(seed))) for seed in SEEDS]
+            ends = zip(runs.first_layer_weights[0], runs.first_layer_weights[-1], strict=True)
+            recipe = [np.linalg.norm(gradient_from_update(*pair, runs.learning_rate)) for pair in ends]
+            cases[f"{optimizer}, {patient}"] = np.array(recipe) / truth
+    return cases
+
+
+def _derived_error():
+    """Relative error of (old - new) / learning rate against autodiff, two sigmoid layers, one epoch."""
+    cases = {}
+    for name, optimizer, batch_size in (
+        ("one SGD step", keras.optimizers.SGD(0.1), 200),
+        ("seven SGD steps", keras.optimizers.SGD(0.1), 32),
+        ("one Adam step", keras.optimizers.Adam(0.001), 200),
+    ):
+        runs = _train(optimizer, epochs=1, batch_size=batch_size, hidden_layers=2)
+        start, errors = _train(epochs=0, hidden_layers=2), []
+        for seed in SEEDS:
+            truth = _first_gradient(start.model(seed))
+            derived = gradient_from_update(*runs.first_layer_weights[:, seed], runs.learning_rate)
+            errors.append(np.linalg.norm(derived - truth) / np.linalg.norm(truth))
+        cases[name] = errors
+    return cases
+
+
+def _adam_step_error():
+    """Largest deviation of Adam's first step from g / (|g| + 3.16e-6), layer 7 of ten sigmoid layers."""
+    runs, moons = _train(epochs=1, batch_size=200), load_moons()
+    start, errors = _train(epochs=0), []
+    for seed in SEEDS:
+        before, after = start.model(seed), runs.model(seed)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.binary_crossentropy(moons.y_train[:, None], before(moons.x_train)))
+        kernel = before.get_layer("hidden_7").kernel
+        gradient = tape.gradient(loss, kernel.value).numpy()
+        step = gradient_from_update(kernel.numpy(), after.get_layer("hidden_7").kernel.numpy(), runs.learning_rate)
+        predicted = gradient / (abs(gradient) + 1e-7 / np.sqrt(1e-3))
+        errors.append(abs(step - predicted).max())
+    return {"": errors}
+
+
+def _unmoved():
+    runs = _train(keras.optimizers.SGD(0.1), epochs=1, batch_size=200)
+    return {"": [np.mean(runs.first_layer_weights[0, i] == runs.first_layer_weights[1, i]) for i in range(len(SEEDS))]}
+
+
+def _plateau():
+    reports = _reports(_train(keras.optimizers.SGD(1.0), epochs=300, batch_size=200))
+    batch = [report.kernel_gradient_norm[0] / report.kernel_gradient_norm[-2] for report in reports]
+    return {"per sample": [report.gradient_ratio for report in reports], "of the batch": batch}
+
+
+def _deep_relu():
+    reports = _reports(hidden_layers=30, activation="relu")
+    return {
+        "delta": [report.delta_ratio for report in reports],
+        "kernel gradient": [report.gradient_ratio for report in reports],
+    }
+
+
+def _shortcut(repaired):
+    """Relative error of the shortcut for de/dw1 of the two-weight net, against central differences; 32 random nets."""
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    def error(w1, w2):
+        return (1 - sigmoid(w2 * sigmoid(w1 * 1.5))) ** 2
+
+    w1, w2 = np.random.default_rng(0).normal(size=(2, len(SEEDS)))
+    h, a1 = 1e-6, sigmoid(w1 * 1.5)
+    by_w1 = (error(w1 + h, w2) - error(w1 - h, w2)) / (2 * h)
+    by_w2 = (error(w1, w2 + h) - error(w1, w2 - h)) / (2 * h)
+    shortcut = by_w2 * w2 * a1 * (1 - a1) * 1.5 / (a1 if repaired else 1)
+    return {"": abs(shortcut / by_w1 - 1)}
+
+
+def _slope_at(activation, z):
+    with tf.GradientTape() as tape:
+        point = tf.Variable(float(z))
+        value = keras.activations.get(activation)(point)
+    return {"": [float(tape.gradient(value, point))]}
+
+
+def _factor_per_layer():
+    return {"": (np.array(_ratios(hidden_layers=12)) / _ratios(hidden_layers=4)) ** (1 / 8)}
+
+
+def _eight_layers():
+    optimizers = {"SGD": keras.optimizers.SGD(1.0, momentum=0.9), "Adam": keras.optimizers.Adam(0.01)}
+    return {
+        name: _train(optimizer, epochs=300, batch_size=200, hidden_layers=8).loss[-1]
+        for name, optimizer in optimizers.items()
+    }
+
+
+def _spirals(**net):
+    runs = _train(keras.optimizers.Adam(0.01), epochs=500, batch_size=400, data=make_spirals(), **net)
+    return {"": runs.accuracy[-1]}
+
+
+def _never_vanishes():
+    return {
+        name: _delta_ratios(hidden_layers=30, activation="relu", kernel_initializer=initializer)
+        for name, initializer in (("He", "he_normal"), ("Glorot", "glorot_uniform"))
+    }
+
+
+def _dead(learning_rate):
+    runs = _train(keras.optimizers.SGD(learning_rate), epochs=100, batch_size=200, activation="relu")
+    return [report.dead[:-1].mean() for report in _reports(runs)]
+
+
+CLAIMS = (
+    Claim("01-plateau", "Ten sigmoid layers stay at ln 2 = 0.693.", "course", "last loss, Adam, 100 epochs", 0.68, 0.7,
+          lambda: {"": _tutorial("sigmoid", "Adam").loss[-1]}),
+    Claim("01-shallow", "Two sigmoid layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.5,
+          lambda: {"": _train(hidden_layers=2).loss[-1]}),
+    Claim("01-ladder", "Ten sigmoid layers lose about six powers of ten of the gradient.", "course",
+          "gradient ratio before training", 1e-7, 5e-6, lambda: {"": _ratios()}),
+    Claim("01-scatter", "One seed proves little: the gradient ratio scatters by a factor of 2 to 12 from seed to seed.",
+          "course", "the 90 % over the 10 % quantile of the gradient ratio", 2, 12,
+          lambda: {"": [np.divide(*np.quantile(_ratios(), [0.9, 0.1]))]}),
+    Claim("01-shortcut", "de/dw1 = de/dw2 w2 σ'(z1) a0.", "texts on the web",
+          "relative error against differences", 0, 1e-4, lambda: _shortcut(repaired=False)),
+    Claim("01-repaired", "de/dw1 = de/dw2 w2 σ'(z1) a0 / a1.", "course", "relative error against differences", 0, 1e-4,
+          lambda: _shortcut(repaired=True)),
+    Claim("01-saturation", "The sigmoid's slope at z = 10 is 0.", "texts on the web", "autodiff", 0, 1e-9,
+          lambda: _slope_at("sigmoid", 10)),
+    Claim("02-percent", "The percent change of the first layer tells the sick net from the healthy one.",
+          "texts on the web", "median change in 100 epochs, healthy over sick", 100, np.inf, _healthy_over_sick),
+    Claim("02-recipe", "(old - new) / η after 100 epochs is the size of the gradient, within a factor of 10.",
+          "texts on the web", "norm of the recipe's result over that of the gradient at the start", 0.1, 10,
+          _recipe_over_truth),
+    Claim("02-one-step", "(old - new) / η is the gradient.", "course", "relative error against autodiff", 0, 0.01,
+          _derived_error),
+    Claim("02-adam-step", "Adam's first step is η g / (|g| + 3.16e-6).", "Keras's formula",
+          "largest deviation in units of η, hidden layer 7", 0, 1e-3, _adam_step_error),
+    Claim("02-floor", "With ten sigmoid layers most first-layer weights do not move at all in an SGD step.", "course",
+          "share of weights unchanged", 0.5, 1, _unmoved),
+    Claim("02-plateau", "On the plateau the gradient ratio still shows the ladder.", "course",
+          "first over last hidden layer, 300 full-batch steps of SGD(1.0)", 0, 1e-4, _plateau),
+    Claim("02-deep-relu", "In thirty Glorot ReLU layers the first layer's gradient is small beside the last layer's.",
+          "course", "first over last hidden layer, before training", 0, 1e-2, _deep_relu),
+    Claim("02-finished", "A net that has finished learning has no ladder.", "course",
+          "gradient ratio after 100 epochs, 10 ReLU layers", 1e-2, np.inf,
+          lambda: {"": [report.gradient_ratio for report in _reports(_tutorial("relu", "Adam"))]}),
+    Claim("03-three", "Three sigmoid layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.6,
+          lambda: {"": _train(hidden_layers=3).loss[-1]}),
+    Claim("03-slope", "Every sigmoid layer multiplies the gradient by 0.22 to 0.24.", "theory: 0.236 for wide layers",
+          "eighth root of the gradient ratio at 12 over 4 layers", 0.15, 0.3, _factor_per_layer),
+    Claim("03-optimizer", "Eight sigmoid layers do not learn.", "course", "last loss, 300 full-batch steps", 0.68, 0.7,
+          _eight_layers),
+    Claim("03-width", "Wider layers help the gradient tenfold.", "a question from class",
+          "gradient ratio, 100 units over 10 units", 10, np.inf,
+          lambda: {"": np.array(_ratios(units=100)) / _ratios(units=10)}),
+    Claim("03-price", "Two sigmoid layers cannot do the spirals in 500 steps.", "course", "training accuracy", 0, 0.8,
+          lambda: _spirals(hidden_layers=2)),
+    Claim("03-depth-wanted", "Four ReLU layers can.", "course", "training accuracy", 0.95, 1,
+          lambda: _spirals(hidden_layers=4, activation="relu")),
+    Claim("04-relu", "Ten ReLU layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.1,
+          lambda: {"": _tutorial("relu", "Adam").loss[-1]}),
+    Claim("04-zero", "ReLU has a non-zero gradient at zero.", "texts on the web", "autodiff", 1e-9, np.inf,
+          lambda: _slope_at("relu", 0)),
+    Claim("04-tanh", "Ten tanh layers vanish.", "texts on the web", "gradient ratio before training", 0, 1e-2,
+          lambda: {"": _ratios(activation="tanh")}),
+    Claim("04-tanh-learns", "Ten tanh layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.1,
+          lambda: {"": _train(activation="tanh").loss[-1]}),
+    Claim("04-never", "ReLU never vanishes: thirty layers keep a ten-thousandth of delta.", "texts on the web",
+          "delta ratio before training", 1e-4, np.inf, _never_vanishes),
+    Claim("04-dead", "SGD kills more than a third of the ReLU units.", "course",
+          "share of dead units after 100 full-batch steps of SGD", 1 / 3, 1,
+          lambda: {"learning rate 1": _dead(1.0), "learning rate 0.1": _dead(0.1)}),
+    Claim("04-leaky", "A leaky ReLU net has no dead units.", "course", "share of dead units before training", 0, 0,
+          lambda: {"": [report.dead[:-1].mean() for report in _reports(activation="leaky_relu")]}),
+)  # fmt: skip
