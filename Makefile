@@ -23,12 +23,16 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
 
+bench: $(READY)  ## time train against model.fit, PyTorch and JAX (installs the latter two)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python tests/benchmarks/bench_training.py
+
 claims: $(READY)  ## measure all claims anew and store them in data/claims.csv
 	$(BIN)/python -c "from vgp_lib.claims import measure, store; ledger = measure(); store(ledger); print(ledger)"
 
 lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
 	    --no-header --no-annotate --quiet --output-file requirements.txt
 	echo "-e ." >> requirements.txt
 

@@ -1,5 +1,7 @@
 """The oracle is Keras: `model.fit` from the same initial weights, on the same batches, and `tf.GradientTape`."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -713,8 +715,18 @@ def test_the_bar_counts_epochs_of_all_seeds_that_train_one_by_one(moons, bar):
     assert (made.total, made.updates) == (6, 6)
 
 
-def test_nothing_is_printed_without_progress(moons, capfd):
-    quiet(stack(dense(), lambda: layers.Dropout(0.5)), moons, optimizers.Adam(0.02))
+def test_nothing_is_printed_without_progress(moons, capfd, fresh_cache):
+    class Keep(logging.Handler):
+        def emit(self, record):
+            records.append(record.getMessage())
+
+    records, handler, logger = [], Keep(), logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    try:
+        quiet(stack(dense(), lambda: layers.Dropout(0.5)), moons, optimizers.Adam(0.02))
+    finally:
+        logger.removeHandler(handler)
+    assert records == []
     assert capfd.readouterr() == ("", "")
 
 

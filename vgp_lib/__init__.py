@@ -8,8 +8,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-# The course builds many small models, and each is traced once: TensorFlow's advice to retrace less misses the point.
-logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
+# The course builds many small models, each is traced once: TensorFlow's advice to retrace less misses the point, and so
+# does its note that tf.vectorized_map runs an operation in a loop.
+_BESIDE_THE_POINT = ("retracing", "while_loop")
+logging.getLogger("tensorflow").addFilter(lambda record: not any(w in record.getMessage() for w in _BESIDE_THE_POINT))
 
 import keras
 

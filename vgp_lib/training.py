@@ -6,9 +6,12 @@ matrix, which is right because its update treats every number alone. An epoch of
 kept for the next call on the same architecture.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
+import operator
+import warnings
 
 import keras
 import numpy as np
@@ -57,7 +60,8 @@ class Runs:
     def __repr__(self):
         text = f"Runs of {len(self.seeds)} seeds, {len(self.loss)} epochs, {len(self.layer_names)} layers"
         if len(self.loss):
-            low, middle, high = np.nanquantile(self.loss[-1], [0.1, 0.5, 0.9])
+            finite = self.loss[-1][np.isfinite(self.loss[-1])]
+            low, middle, high = np.quantile(finite, [0.1, 0.5, 0.9]) if len(finite) else [np.nan] * 3
             text += f"; last loss {middle:.2g}, 10-90 % of the seeds: {low:.2g} to {high:.2g}"
         if self.diverged:
             text += f"; nan or infinite loss (seed: first epoch): {self.diverged}"
@@ -77,9 +81,10 @@ def train(
 ) -> Runs:
     """Train one network from many seeds at once, each with its own initial weights and its own order of the samples.
 
-    Each seed follows what `model.fit` would do, within float32 rounding; a seed gives the same run whatever other seeds
+    Each seed follows what `model.fit` would do, within float32 rounding; and it gives the same run whatever other seeds
     are asked for. nan stays in the seed in which it arose, see `Runs.diverged`. Adafactor, Lamb and Muon look at whole
-    weight matrices: with them the seeds train one after the other.
+    weight matrices: with them the seeds train one after the other. One exception: where a token repeats in a batch,
+    Keras's adaptive optimizers square an Embedding's gradient in parts, and `train` squares it as a whole.
 
     Args:
         build: function without arguments that builds a `keras.Model` with one input and one output; called for the
@@ -103,6 +108,12 @@ def train(
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range, or if the model cannot be
     trained from many seeds: a stateful layer, an initializer with its own seed, a weight without a known initializer.
     """
+    if not callable(build) or isinstance(build, keras.Model):
+        raise TypeError(f"build is a {type(build).__name__}; give a function without arguments that builds a model")
+    if not isinstance(data, (tuple, list)) or len(data) < 2:
+        raise TypeError(f"data is a {type(data).__name__}; give what load_moons gives, or a pair (x, y)")
+    if optimizer is None:
+        raise TypeError("optimizer is None; give a Keras optimizer or its name, such as keras.optimizers.SGD(0.1)")
     model = build()
     seeds = _check_seeds(seeds)
     for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
@@ -110,13 +121,15 @@ def train(
             raise ValueError(f"{name} is {value!r}; give an integer of at least {least}")
     layers = kernel_layers(model)
     x, y = check_batch(*data[:2])
-    function, y = match_targets(loss, y, model(x))
+    answer = model(x)
+    function, y = match_targets(loss, y, answer)
+    scalar = function(y, answer).shape.rank == 0  # such a loss cannot leave out the samples that fill a batch
     optimizer = keras.optimizers.get(optimizer)
     initial = _initial_values(model, seeds)
     batch_size = min(batch_size, len(x))
 
     together = not isinstance(optimizer, _WHOLE_MATRIX)
-    key = _Key(model, optimizer, loss, function, len(seeds) if together else 1)
+    key = _Key(model, optimizer, loss, function, len(seeds) if together else 1, scalar)
     program = _program(key)
     groups = [range(len(seeds))] if together else [[index] for index in range(len(seeds))]
     results = []
@@ -135,28 +148,49 @@ def train(
 class _Program:
     """One architecture, one optimizer and one loss, traced and compiled for a number of seeds."""
 
-    def __init__(self, model, optimizer, function, seeds):
+    def __init__(self, model, optimizer, function, seeds, scalar):
         self.model, self.function, self.seeds = model, function, seeds
-        for layer in _all_layers(model):
-            if isinstance(layer, keras.layers.RNN):
-                layer.unroll = True  # neither vectorized_map nor XLA can differentiate a loop over time steps
+        self.recurrent = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.RNN)]
         trainable = model.trainable_variables
+        self.constraints = [variable.constraint for variable in trainable]
         self.shapes = [tuple(variable.shape) for variable in trainable]
         self.sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.starts = np.cumsum([0, *self.sizes[:-1]])
         owners = [layer.cell if isinstance(layer, keras.layers.RNN) else layer for layer in kernel_layers(model)]
         position = {id(variable): index for index, variable in enumerate(trainable)}
+        frozen = {id(variable): index for index, variable in enumerate(model.non_trainable_variables)}
+        self.frozen_first = frozen.get(id(owners[0].kernel))
         self.kernels = [position.get(id(owner.kernel), -1) for owner in owners]
-        self.couples_samples = any(isinstance(layer, keras.layers.BatchNormalization) for layer in _all_layers(model))
+        self.couples_samples = scalar or any(
+            isinstance(layer, keras.layers.BatchNormalization) or getattr(layer, "activity_regularizer", None)
+            for layer in _all_layers(model)
+        )
         self.together = not isinstance(optimizer, _WHOLE_MATRIX)
         shapes = [(seeds, sum(self.sizes))] if self.together else self.shapes
         self.weights = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
         config = optimizer.get_config()
-        self.clipping = {name: config.pop(name) for name in _CLIPPING}
+        self.clipping = {name: config[name] for name in _CLIPPING}
         self.optimizer = type(optimizer).from_config(config)
+        if self.together:  # Keras clips where the step is made, after it has accumulated gradients
+            self.optimizer._clip_gradients = lambda gradients: [self._clip(gradients[0])]
+        else:
+            for ours, theirs in zip(self.weights, trainable, strict=True):
+                ours._path = theirs.path  # Muon chooses by path
         self.optimizer.build(self.weights)
         self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
         self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
+
+    @contextlib.contextmanager
+    def _unrolled(self):
+        """Unroll time steps while tracing: neither vectorized_map nor XLA can differentiate a loop over them."""
+        before = [layer.unroll for layer in self.recurrent]
+        try:
+            for layer in self.recurrent:
+                layer.unroll = True
+            yield
+        finally:
+            for layer, unroll in zip(self.recurrent, before, strict=True):
+                layer.unroll = unroll
 
     def _matrix(self):
         """All weights as one tensor of shape (seeds, parameters)."""
@@ -176,13 +210,16 @@ class _Program:
             tape.watch(vector)
             call = self.model.stateless_call(self._split(vector), state, x, training=True, return_losses=True)
             answer, state, penalties = call
-            losses = tf.reduce_mean(tf.reshape(self.function(y, answer), (x.shape[0], -1)), axis=1)
-            value = tf.reduce_sum(losses * real) / tf.reduce_sum(real)
+            value = self.function(y, answer)
+            if value.shape.rank:
+                losses = tf.reduce_mean(tf.reshape(value, (x.shape[0], -1)), axis=1)
+                value = tf.reduce_sum(losses * real) / tf.reduce_sum(real)
             value = tf.add_n([value, *penalties])
         if answer.shape[-1] == 1:
             correct = (answer > 0.5) == (y > 0.5)
         else:
-            label = y if y.shape.rank < answer.shape.rank else tf.argmax(y, axis=-1)
+            sparse = y.shape.rank < answer.shape.rank or y.shape[-1] == 1
+            label = tf.reshape(y, answer.shape[:-1]) if sparse else tf.argmax(y, axis=-1)
             correct = tf.argmax(answer, axis=-1) == tf.cast(label, "int64")
         hits = tf.reduce_mean(tf.reshape(tf.cast(correct, "float32"), (x.shape[0], -1)), axis=1)
         return value, tape.gradient(value, vector), tf.reduce_sum(hits * real), state
@@ -195,13 +232,26 @@ class _Program:
             before, weights = self._matrix(), tf.repeat(real[step][None], self.seeds, axis=0)
             batch = before, state, tf.gather(x, order[step]), tf.gather(y, order[step]), weights
             value, gradient, hits, state = tf.vectorized_map(self._backpropagate, batch)
-            clipped = self._clip(gradient)
-            self.optimizer.apply([clipped] if self.together else self._split(clipped[0]), self.weights)
+            self.optimizer.apply([gradient] if self.together else self._split(gradient[0]), self.weights)
+            self._constrain()
             loss += value * tf.reduce_sum(real[step])
             correct += hits
             gradient_sum += gradient
             distance += tf.abs(self._matrix() - before)
         return loss, correct, gradient_sum, distance, state
+
+    def _constrain(self):
+        """Apply the variables' own constraints, such as MaxNorm, seed by seed."""
+        if not any(self.constraints):
+            return
+
+        def constrain(vector):
+            pairs = zip(self._split(vector), self.constraints, strict=True)
+            return tf.concat([tf.reshape(rule(part) if rule else part, [-1]) for part, rule in pairs], axis=0)
+
+        matrix = tf.vectorized_map(constrain, self._matrix())
+        for variable, values in zip(self.weights, [matrix] if self.together else self._split(matrix[0]), strict=True):
+            variable.assign(values)
 
     def _clip(self, gradient):
         """Clip seed by seed, as Keras does for one net; equation of Pascanu et al. 2013, section 3.2, for the norms."""
@@ -225,11 +275,12 @@ class _Program:
             variable.assign(values if self.together else values[0])
         state = [tf.constant(values) for values in start[len(self.sizes) :]]
         records = {name: [] for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios")}
-        first = [self._first_kernel(flat)]
+        first = [self._first_kernel(flat, state)]
         for order in orders:
             totals = []
             for batches, real in _batches(order, batch_size, split=self.couples_samples):
-                *sums, state = self.epoch(x, y, batches, real, state)
+                with self._unrolled():
+                    *sums, state = self.epoch(x, y, batches, real, state)
                 totals.append([np.asarray(part, "float64") for part in sums])
             loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
             steps = -(-order.shape[1] // batch_size)
@@ -240,9 +291,10 @@ class _Program:
                 moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(flat.astype("float64")))
             records["update_ratios"].append(moved)
             flat = np.asarray(self._matrix())
-            first.append(self._first_kernel(flat))
+            first.append(self._first_kernel(flat, state))
             bar.update()
-        self.optimizer.finalize_variable_values(self.weights)
+        if records["loss"]:  # without a step there is no average yet
+            self.optimizer.finalize_variable_values(self.weights)
         flat = np.asarray(self._matrix())
         widths = {"loss": (), "accuracy": ()}
         shape = (0, self.seeds)
@@ -261,10 +313,10 @@ class _Program:
             sums = np.add.reduceat(matrix, self.starts, axis=1)
         return np.concatenate([sums, np.full((len(sums), 1), np.nan)], axis=1)[:, self.kernels]
 
-    def _first_kernel(self, flat):
+    def _first_kernel(self, flat, state):
         index = self.kernels[0]
         if index < 0:
-            return np.repeat(np.array(self.model_first_kernel())[None], self.seeds, axis=0)
+            return np.asarray(state[self.frozen_first])
         part = flat[:, self.starts[index] : self.starts[index] + self.sizes[index]]
         return part.reshape(self.seeds, *self.shapes[index])
 
@@ -304,8 +356,10 @@ def _orders(seeds, samples, epochs, shuffle):
 def _check_seeds(seeds):
     chosen = tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     try:
-        chosen = tuple(int(seed) for seed in chosen)
-    except (TypeError, ValueError):
+        if any(isinstance(seed, (bool, np.bool)) for seed in chosen):
+            raise TypeError
+        chosen = tuple(operator.index(seed) for seed in chosen)
+    except TypeError:
         raise TypeError(f"seeds is {seeds!r}; give a number of seeds, or a sequence of integers") from None
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
         raise ValueError(f"seeds is {seeds!r}; give at least one seed, none of them negative or twice")
@@ -322,13 +376,16 @@ def _variables(model):
 
 def _initial_values(model, seeds):
     """Draw every variable's initial values for every seed: arrays (seeds, *shape), in the order of `_variables`."""
+    if not model.trainable_variables:
+        raise ValueError(f"The model {model.name!r} has nothing to train; leave a layer trainable")
     initializers = {}
     for layer in _all_layers(model):
         if getattr(layer, "stateful", False):
             raise ValueError(f"Layer {layer.name!r} is stateful: its batches depend on each other; set stateful=False")
         for variable in layer.trainable_variables:
-            for name in (variable.name, variable.name.removesuffix("_kernel"), "depthwise"):
-                if hasattr(layer, f"{name}_initializer") and (name != "depthwise" or variable.name == "kernel"):
+            names = [variable.name, variable.name.removesuffix("_kernel")]
+            for name in [*names, "depthwise"] if variable.name == "kernel" else names:
+                if hasattr(layer, f"{name}_initializer"):
                     initializers[id(variable)] = layer, getattr(layer, f"{name}_initializer")
     values, numbers = [], {}
     for variable in model.trainable_variables:
@@ -338,11 +395,17 @@ def _initial_values(model, seeds):
                 f"its layer keep it as the attribute {variable.name}_initializer"
             )
         layer, initializer = initializers[id(variable)]
+        initializer = keras.initializers.get(initializer) if isinstance(initializer, (str, dict)) else initializer
         config = initializer.get_config() if isinstance(initializer, keras.initializers.Initializer) else {}
         if config.get("seed") is not None:
             raise ValueError(
                 f"The {variable.name} initializer of layer {layer.name!r} carries the seed {config['seed']} and would "
                 "give all seeds the same weights; leave the seed out (build_mlp: seed=None), train sets one for each"
+            )
+        if "seed" not in config and not _is_constant(initializer, variable):
+            raise ValueError(
+                f"The {variable.name} initializer of layer {layer.name!r} draws at random but takes no seed; give it "
+                "an argument seed and return that in get_config, as Keras's own do"
             )
         if "seed" not in config:  # a constant, or a rule of the layer's own, such as LSTM's forget bias
             values.append(np.repeat(np.asarray(variable)[None], len(seeds), axis=0))
@@ -353,24 +416,39 @@ def _initial_values(model, seeds):
         for seed in seeds:
             own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             drawn.append(type(initializer).from_config({**config, "seed": own_seed})(tuple(variable.shape)))
-        values.append(np.stack(drawn))
-    for variable in model.non_trainable_variables:
+        drawn = np.stack(drawn)
+        if getattr(layer, "unit_forget_bias", False) and variable.name == "bias":
+            drawn[:, layer.units : 2 * layer.units] = 1
+        values.append(drawn)
+    for number, variable in enumerate(model.non_trainable_variables):
         repeated = np.repeat(np.asarray(variable)[None], len(seeds), axis=0)
         if "seed_generator" in variable.path:
-            repeated[:, 0] = [np.random.SeedSequence([seed, 0, 1]).generate_state(1)[0] for seed in seeds]
+            repeated[:, 0] = [np.random.SeedSequence([seed, number, 1]).generate_state(1)[0] for seed in seeds]
         values.append(repeated)
     return values
+
+
+def _is_constant(initializer, variable):
+    """Tell whether an initializer gives the same values twice."""
+    one, two = (np.asarray(initializer(tuple(variable.shape), dtype=variable.dtype)) for _ in range(2))
+    return np.array_equal(one, two)
 
 
 class _Key:
     """What a compiled program depends on, and the objects to make one; not initial weights, not the learning rate."""
 
-    def __init__(self, model, optimizer, loss, function, seeds):
-        self.make = functools.partial(_Program, model, optimizer, function, seeds)
-        recipe = _strip(keras.optimizers.serialize(optimizer))
+    def __init__(self, model, optimizer, loss, function, seeds, scalar):
+        self.make = functools.partial(_Program, model, optimizer, function, seeds, scalar)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it is unsafe to save a lambda: nothing is saved here
+            recipe = _strip(keras.optimizers.serialize(optimizer), {})
+            architecture = _architecture(model)
         if not isinstance(recipe["config"]["learning_rate"], dict):
             recipe["config"]["learning_rate"] = None
-        self.identity = (_architecture(model), json.dumps(recipe, sort_keys=True, default=repr), loss, seeds)
+        # Muon chooses by the variables' paths.
+        paths = [v.path for v in model.trainable_variables] if isinstance(optimizer, _WHOLE_MATRIX) else []
+        recipe = json.dumps([recipe, paths], sort_keys=True, default=repr)
+        self.identity = (architecture, type(optimizer), recipe, loss, seeds)
 
     def __eq__(self, other):
         return self.identity == other.identity
@@ -385,22 +463,47 @@ def _program(key):
 
 
 def _architecture(model):
-    """Describe a model by its configuration without names and initializers; by itself if it has none, as a subclass."""
+    """Describe a model by its configuration without names and initializers; or by itself, where that is not enough.
+
+    It is not enough for what others than Keras wrote, since a class or function of the same name may have been edited
+    since; nor for a layer that was adapted to data.
+    """
+    layers = _all_layers(model)
+    foreign = any(not type(layer).__module__.startswith("keras.") for layer in layers)
+    if foreign or any(isinstance(layer, keras.layers.Normalization) for layer in layers):
+        return id(model)
     try:
-        text = json.dumps(_strip(keras.saving.serialize_keras_object(model)), sort_keys=True)
+        config = _strip(keras.saving.serialize_keras_object(model), {layer.name: i for i, layer in enumerate(layers)})
+        return id(model) if _is_foreign(config) else json.dumps(config, sort_keys=True)
     except (TypeError, ValueError, NotImplementedError):
         return id(model)
-    for index, layer in enumerate(_all_layers(model)):
-        text = text.replace(f'"{layer.name}"', str(index))
-    return text
 
 
-def _strip(config):
-    """Leave out names, seeds and initializers, which a compiled program does not depend on."""
+def _is_foreign(config):
     if isinstance(config, dict):
-        kept = {key: value for key, value in config.items() if key not in ("name", "seed")}
-        return {key: _strip(value) for key, value in kept.items() if not key.endswith("_initializer")}
-    return [_strip(value) for value in config] if isinstance(config, (list, tuple)) else config
+        module = config.get("module", "keras")
+        return not (module or "").startswith("keras") or any(_is_foreign(value) for value in config.values())
+    return isinstance(config, list) and any(_is_foreign(value) for value in config)
+
+
+def _strip(config, numbers):
+    """Leave out names, seeds and initializers, which a compiled program does not depend on; number the layers."""
+    if isinstance(config, dict):
+        kept = {key: value for key, value in config.items() if key not in ("name", "seed", "compile_config")}
+        return {
+            key: _number(value, numbers)
+            if key in ("keras_history", "input_layers", "output_layers")
+            else _strip(value, numbers)
+            for key, value in kept.items()
+            if not key.endswith("_initializer")
+        }
+    return [_strip(value, numbers) for value in config] if isinstance(config, (list, tuple)) else config
+
+
+def _number(value, numbers):
+    if isinstance(value, (list, tuple)):
+        return [_number(part, numbers) for part in value]
+    return numbers.get(value, value) if isinstance(value, str) else value
 
 
 @functools.cache
