@@ -318,7 +318,7 @@ class _Program:
         if index < 0:
             return np.asarray(state[self.frozen_first])
         part = flat[:, self.starts[index] : self.starts[index] + self.sizes[index]]
-        return part.reshape(self.seeds, *self.shapes[index])
+        return part.reshape(self.seeds, *self.shapes[index]).copy()  # a view would keep the whole matrix
 
 
 def _limit_norm(gradient, limit):
