@@ -10,7 +10,7 @@ BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DIS
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
 	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=notebooks
@@ -51,7 +51,7 @@ $(READY): requirements.txt pyproject.toml
 	    echo "Install one (Debian, Ubuntu: apt install python3-venv), or name yours: make PYTHON=/path/to/python3.12 ..."; \
 	    exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$($$python --version); the first time this takes a minute or two."; \
+	echo "Setting up $(VENV) with $$("$$python" --version); the first time this takes a minute or two."; \
 	"$$python" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $(READY)

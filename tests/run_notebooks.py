@@ -5,6 +5,7 @@
 
 import argparse
 import base64
+import os
 import pathlib
 import sys
 import time
@@ -14,6 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+os.environ["TQDM_DISABLE"] = "1"  # a progress bar depends on the machine's speed, and must not be stored
 PICTURE = ROOT / ".github" / "picture.png"
 
 
@@ -30,16 +32,10 @@ def run(path, twice=False):
     seconds = time.perf_counter() - start
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
         cell.execution_count = number
-        cell.outputs = [output for output in cell.outputs if not _is_erased_progress(output)]
         spoken = [output.text for output in cell.outputs if output.get("name") == "stderr"]
         if spoken:
             raise RuntimeError(f"{path.name}, code cell {number} wrote to stderr: {spoken[0]}")
     return notebook, seconds, _last_line(notebook)
-
-
-def _is_erased_progress(output):
-    """A progress bar ends by overwriting itself with blanks; anything else on stderr is a warning that must be seen."""
-    return output.get("name") == "stderr" and not output.text.split("\r")[-1].strip()
 
 
 def _last_line(notebook):
@@ -68,6 +64,9 @@ def main():
     paths = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
     if arguments.names:
         paths = [path for path in paths if path.name.startswith(tuple(arguments.names))]
+    if not paths:
+        parser.error(f"no notebook begins with {arguments.names}")
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # a failing cell may hold σ, a Windows pipe cannot
     rows = []
     for number, path in enumerate(paths, start=1):
         print(f"[{number}/{len(paths)}] {path.name} …", end=" ", flush=True)

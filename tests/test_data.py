@@ -179,3 +179,18 @@ def test_spirals_noise_is_a_standard_deviation():
 def test_spirals_refuse_bad_input_naming_the_argument(argument, value):
     with pytest.raises((ValueError, TypeError), match=argument):
         vgp.make_spirals(**{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("0.08415409737684063", "0.08415409737684064"), (",1,train,65", ",0,train,65"), ("train,65", "train,65,7")],
+    ids=["another digit", "another label", "another field"],
+)
+def test_a_change_that_looks_harmless_is_noticed(monkeypatch, tmp_path, old, new):
+    text = data.MOONS_CSV.read_text(encoding="utf-8")
+    assert old in text
+    copy = tmp_path / "moons.csv"
+    copy.write_text(text.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(data, "MOONS_CSV", copy)
+    with pytest.raises(ValueError, match=r"damaged.*git checkout"):
+        vgp.load_moons()

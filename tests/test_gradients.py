@@ -135,8 +135,8 @@ measures = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 @pytest.mark.parametrize(
     ("bad", "error", "mend"),
     [
-        (np.array([1.0, math.nan]), ValueError, "1 values.*smaller learning rate"),
-        (np.array([math.inf, -math.inf]), ValueError, "2 values.*smaller learning rate"),
+        (np.array([1.0, math.nan]), ValueError, "nan or infinite.*smaller learning rate"),
+        (np.array([math.inf, -math.inf]), ValueError, "nan or infinite.*smaller learning rate"),
         (np.array([1, 2]), TypeError, r"int64 numbers.*astype\('float32'\)"),
         (np.array([True, False]), TypeError, r"bool numbers.*astype\('float32'\)"),
         (np.array(["a", "b"]), TypeError, r"layer\.get_weights\(\)\[0\]"),
@@ -157,7 +157,7 @@ def test_bad_weights_are_refused_naming_them_and_the_mend(measure, bad, error, m
 @measures
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (1,), ()])
 def test_weights_of_different_shapes_are_refused(measure, shape):
-    with pytest.raises(ValueError, match=r"old has shape \(2,\) and new has shape .*the same layer's weights"):
+    with pytest.raises(ValueError, match=r"old has shape \(2,\), new has shape .*; give one layer's weights"):
         measure(np.ones(2), np.ones(shape))
 
 
@@ -986,7 +986,7 @@ def raising_loss(y_true, y_pred):
     [
         ([], Y, raising_loss, "broken loss"),
         ([Breaking()], Y, "mse", "broken layer"),
-        ([], np.ones((4, 3)), "mse", "one shape"),
+        ([], np.ones((4, 3)), "mse", "needs them equal"),
         ([], 2 * Y, "binary_crossentropy", "relabel"),
     ],
     ids=["loss", "layer", "shape of y", "labels"],
@@ -1141,7 +1141,7 @@ def test_other_recurrent_layers_are_refused(layer):
     more = [layers.ConvLSTM1D(2, 1), layers.Flatten()]
     first = layer()
     stack = [first, *(more if isinstance(first, layers.Reshape) else [])]
-    with pytest.raises(ValueError, match="the recurrent layers SimpleRNN, LSTM and GRU: use one of these"):
+    with pytest.raises(ValueError, match="use SimpleRNN, LSTM or GRU, stacked as layers"):
         vgp.inspect_layers(sequential(*stack, head(), shape=(5, 2)), normal(4, 5, 2), Y)
 
 
@@ -1171,7 +1171,7 @@ def test_labels_other_than_0_and_1_are_refused(net, label, loss):
 @pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", keras.losses.Huber(), keras.losses.mean_absolute_error])
 @pytest.mark.parametrize("shape", [(4, 2), (4, 1, 1), (4, 4)])
 def test_targets_of_another_shape_than_the_predictions_are_refused(net, loss, shape):
-    with pytest.raises(ValueError, match=r"y has shape .* but the model gives \(4, 1\); .* one shape"):
+    with pytest.raises(ValueError, match=r"y has shape .*, the model gives \(4, 1\); .* needs them equal"):
         vgp.inspect_layers(net, normal(4, 2), np.ones(shape), loss)
 
 
@@ -1246,4 +1246,13 @@ def test_layer_that_never_applies_its_activation_is_measured_at_its_output():
     report = vgp.inspect_layers(model, normal(4, 2), Y)
     assert report.names[0] == "unused"
     assert report.saturated[0] == 0
+    assert report.delta_rms[0] > 0
+
+
+def test_probabilities_outside_0_to_1_are_refused_since_keras_would_cut_them_off_and_with_them_the_gradient():
+    model = sequential(keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones"), shape=(2,))
+    x, y = np.ones((4, 2), "float32"), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"outside 0 to 1.*sigmoid.*from_logits=True"):
+        vgp.inspect_layers(model, x, y)
+    report = vgp.inspect_layers(model, x, y, keras.losses.BinaryCrossentropy(from_logits=True))
     assert report.delta_rms[0] > 0

@@ -297,3 +297,15 @@ def test_what_is_neither_name_nor_object_nor_function_is_refused(argument, value
 def test_activation_and_initializer_in_each_others_place_are_refused(argument, value):
     with pytest.raises((TypeError, ValueError), match=argument):
         vgp.build_mlp(hidden_layers=1, **{argument: value})
+
+
+@pytest.mark.parametrize("name", ["batch_normalization", "residual"])
+@pytest.mark.parametrize("value", ["False", 1, None])
+def test_what_is_neither_true_nor_false_is_refused(name, value):
+    with pytest.raises(TypeError, match=f"{name} is .*give True or False"):
+        vgp.build_mlp(**{name: value})
+
+
+def test_a_layer_as_output_activation_is_refused():
+    with pytest.raises(TypeError, match="output_activation is the layer"):
+        vgp.build_mlp(output_activation=keras.layers.PReLU())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import nbformat
 import pytest
@@ -79,3 +80,12 @@ def test_every_cell_can_be_run_twice_in_a_row():
     stored = nbformat.read(path, as_version=4)
     texts = [[output.get("text", "") for output in cell.outputs] for cell in code_cells(again)]
     assert json.dumps(texts) == json.dumps([[o.get("text", "") for o in cell.outputs] for cell in code_cells(stored)])
+
+
+def test_requirements_pin_what_pyproject_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["dependencies"] + project["optional-dependencies"]["test"]
+    asked = {re.match(r"[\w-]+", line)[0].lower() for line in lines}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert asked <= {line.split("==")[0] for line in lines}
+    assert lines[-1] == "-e ." and all("==" in line for line in lines[:-1])

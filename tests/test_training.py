@@ -682,7 +682,7 @@ class Bar:
 
     made: list
 
-    def __init__(self, total, disable, **_):
+    def __init__(self, total, disable=False, **_):
         self.total, self.disable, self.updates = total, disable, 0
         Bar.made.append(self)
 

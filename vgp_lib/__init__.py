@@ -11,7 +11,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The course builds many small models, each is traced once: TensorFlow's advice to retrace less misses the point, and so
 # does its note that tf.vectorized_map runs an operation in a loop.
 _BESIDE_THE_POINT = ("retracing", "while_loop")
-logging.getLogger("tensorflow").addFilter(lambda record: not any(w in record.getMessage() for w in _BESIDE_THE_POINT))
+logging.getLogger("tensorflow").addFilter(
+    lambda record: record.levelname == "ERROR" or not any(word in record.getMessage() for word in _BESIDE_THE_POINT)
+)
 
 import keras
 
@@ -28,18 +30,3 @@ from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_chan
 from vgp_lib.models import build_mlp
 from vgp_lib.snapshots import WeightSnapshots
 from vgp_lib.training import Runs, train
-
-__all__ = [
-    "Runs",
-    "WeightSnapshots",
-    "build_mlp",
-    "claims",
-    "gradient_from_update",
-    "inspect_layers",
-    "load_moons",
-    "make_spirals",
-    "percent_change",
-    "plots",
-    "power_of_ten",
-    "train",
-]

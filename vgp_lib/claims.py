@@ -45,7 +45,7 @@ class Claim:
             holds = bool(self.low <= p10 and p90 <= self.high)  # nan holds nothing
             rows.append({"case": case, "median": median, "p10": p10, "p90": p90, "holds": holds})
         verdict = _verdict({row["case"]: row["holds"] for row in rows})
-        expectation = f"{self.low:g} to {self.high:g}"
+        expectation = f"{self.low:.3g} to {self.high:.3g}"
         about = {"id": self.id, "sentence": self.sentence, "source": self.source, "experiment": self.experiment}
         return [about | {"expectation": expectation} | row | {"verdict": verdict} for row in rows]
 
@@ -69,7 +69,7 @@ class Ledger(list):
             low, median, high = (f"{float(row[name]):.2g}" for name in ("p10", "median", "p90"))
             case = f"{row['case']}: " if row["case"] else ""
             band = "" if low == high else f", 80 % of the seeds {low} to {high}"
-            lines.append(f"{'':16} {case}measured {median}{band}; expected {row['expectation']}")
+            lines.append(f"{'':16} {case}{row['experiment']}: {median}{band}; expected {row['expectation']}")
         verdicts = [next(row["verdict"] for row in self if row["id"] == name) for name in sorted(seen)]
         counts = [f"{verdicts.count('holds')} hold", f"{verdicts.count('false')} false"]
         counts.append(f"{sum(verdict.startswith('holds only') for verdict in verdicts)} hold only under a condition")
@@ -312,7 +312,7 @@ CLAIMS = (
           lambda: {"": [report.gradient_ratio for report in _reports(_tutorial("relu", "Adam"))]}),
     Claim("03-three", "Three sigmoid layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.6,
           lambda: {"": _train(hidden_layers=3).loss[-1]}),
-    Claim("03-slope", "Every sigmoid layer multiplies the gradient by 0.22 to 0.24.", "theory: 0.236 for wide layers",
+    Claim("03-slope", "Every sigmoid layer multiplies the gradient by about 0.2.", "theory: 0.236 for wide layers",
           "eighth root of the gradient ratio at 12 over 4 layers", 0.15, 0.3, _factor_per_layer),
     Claim("03-optimizer", "Eight sigmoid layers do not learn.", "course", "last loss, 300 full-batch steps", 0.68, 0.7,
           _eight_layers),
@@ -333,7 +333,7 @@ CLAIMS = (
           lambda: {"": _train(activation="tanh").loss[-1]}),
     Claim("04-never", "ReLU never vanishes: thirty layers keep a ten-thousandth of delta.", "texts on the web",
           "delta ratio before training", 1e-4, np.inf, _never_vanishes),
-    Claim("04-dead", "SGD kills more than a third of the ReLU units.", "course",
+    Claim("04-dead", "More than a third of the ReLU units are dead after SGD.", "course",
           "share of dead units after 100 full-batch steps of SGD", 1 / 3, 1,
           lambda: {"learning rate 1": _dead(1.0), "learning rate 0.1": _dead(0.1)}),
     Claim("04-leaky", "A leaky ReLU net has no dead units.", "course", "share of dead units before training", 0, 0,

@@ -1,6 +1,7 @@
 """The frozen data set of the course, and a harder one."""
 
 import csv
+import hashlib
 from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 MOONS_CSV = Path(__file__).resolve().parent.parent / "data" / "moons.csv"
-_COLUMNS = ["x1", "x2", "label", "split", "row"]
-_SIZES = {"train": 200, "test": 50}
+_SHA256 = "0db1d9071115da0c92a326bbe4eaa68c703e39b0841d02514973c82810d4c52c"  # of its lines, whatever ends them
 
 
 class Data(NamedTuple):
@@ -35,28 +35,15 @@ def load_moons() -> Data:
             f"The data set {MOONS_CSV.name} is not in the folder data of the course. {mend} "
             "(vgp_lib reads it from the checkout: install with `pip install -e .`)"
         )
-    try:
-        with MOONS_CSV.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != _COLUMNS:
-                raise ValueError(f"its columns are {reader.fieldnames}, not {_COLUMNS}")
-            rows = list(reader)
-        arrays = {}
-        for split, size in _SIZES.items():
-            part = sorted((row for row in rows if row["split"] == split), key=lambda row: int(row["row"]))
-            if [int(row["row"]) for row in part] != list(range(size)):
-                raise ValueError(f"it must hold {split} rows 0 to {size - 1}, each once")
-            arrays["x_" + split] = np.array([[float(row["x1"]), float(row["x2"])] for row in part])
-            arrays["y_" + split] = np.array([float(row["label"]) for row in part])
-        if len(rows) != sum(_SIZES.values()):
-            raise ValueError(f"it has {len(rows)} rows, not {sum(_SIZES.values())}")
-        if not all((np.abs(array) < 10).all() for array in arrays.values()):
-            raise ValueError("a coordinate is not a number near the moons")
-        if not all(np.isin(arrays["y_" + split], (0, 1)).all() for split in _SIZES):
-            raise ValueError("a label is not 0 or 1")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"data/moons.csv is damaged: {error}. {mend}") from error
-    return Data(**{name: array.astype("float32") for name, array in arrays.items()})
+    lines = MOONS_CSV.read_text(encoding="utf-8", errors="replace").splitlines()
+    if hashlib.sha256("\n".join(lines).encode()).hexdigest() != _SHA256:
+        raise ValueError(f"data/moons.csv is damaged: it is not the file of the course. {mend}")
+    rows = sorted(csv.DictReader(lines), key=lambda row: int(row["row"]))
+    parts = []
+    for split in ("train", "test"):
+        table = np.array([[row["x1"], row["x2"], row["label"]] for row in rows if row["split"] == split], dtype=float)
+        parts += [table[:, :2].astype("float32"), table[:, 2].astype("float32")]
+    return Data(*parts)
 
 
 def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:

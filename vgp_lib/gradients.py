@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass, field
-from numbers import Real
 
 import keras
 import numpy as np
@@ -61,27 +60,20 @@ def power_of_ten(value):
 def _weight_pair(old, new):
     old, new = _weights("old", old), _weights("new", new)
     if old.shape != new.shape:
-        raise ValueError(
-            f"old has shape {old.shape} and new has shape {new.shape}; give the same layer's weights, before and after"
-        )
+        raise ValueError(f"old has shape {old.shape}, new has shape {new.shape}; give one layer's weights at two times")
     return old, new
 
 
 def _weights(name, values):
     values = _one_array(name, values)
     if not np.issubdtype(values.dtype, np.floating):
-        raise TypeError(
-            f"{name} holds {values.dtype} numbers; weights are floating-point: give layer.get_weights()[0], or convert "
-            f"with {name}.astype('float32')"
-        )
+        mend = f"weights are floating-point: give layer.get_weights()[0], or {name}.astype('float32')"
+        raise TypeError(f"{name} holds {values.dtype} numbers; {mend}")
     if values.size == 0:
         raise ValueError(f"{name} is empty, shape {values.shape}; give an array with at least one weight")
     if not np.isfinite(values).all():
-        bad = np.count_nonzero(~np.isfinite(values))
-        raise ValueError(
-            f"{name} holds {bad} values that are nan or infinite: the training has exploded; give the weights of an "
-            "earlier step, or train with a smaller learning rate or with clipping"
-        )
+        message = f"{name} holds values that are nan or infinite: the training has exploded; give the weights of an "
+        raise ValueError(message + "earlier step, or train with a smaller learning rate or with clipping")
     return values.astype("float64")  # so that the subtraction adds no rounding of its own
 
 
@@ -94,18 +86,13 @@ def _one_array(name, values):
 
 
 def _learning_rate(value):
-    mend = "give a positive number, such as 0.1"
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        raise TypeError(f"learning_rate is a {type(value).__name__}, which has no single value; {mend}")
-    try:
-        number = value if isinstance(value, Real) else np.asarray(value).item()
-    except (TypeError, ValueError):
-        number = None
-    if isinstance(number, bool) or not isinstance(number, Real):
-        raise TypeError(f"learning_rate is {value!r}; {mend}")
-    if not 0 < number < float("inf"):
-        raise ValueError(f"learning_rate is {number}; {mend}")
-    return float(number)
+    mend = "give a positive number, such as 0.1 or optimizer.learning_rate"
+    number = _one_array("learning_rate", value)
+    if number.size != 1 or number.dtype.kind not in "iuf":
+        raise TypeError(f"learning_rate is {value!r}, a {type(value).__name__}; {mend}")
+    if not 0 < number.item() < np.inf:
+        raise ValueError(f"learning_rate is {number.item()}; {mend}")
+    return float(number.item())
 
 
 @dataclass(frozen=True)
@@ -165,10 +152,8 @@ def kernel_layers(model):
     layers = list(model._flatten_layers(include_self=False))
     for layer in layers:
         if isinstance(layer, keras.layers.RNN) and not isinstance(layer, _RECURRENT_LAYERS):
-            raise ValueError(
-                f"Layer {layer.name!r} is a {type(layer).__name__} of {type(layer.cell).__name__}; vgp_lib reads the "
-                "recurrent layers SimpleRNN, LSTM and GRU: use one of these, stacked as layers of their own"
-            )
+            what = f"{type(layer).__name__} of {type(layer.cell).__name__}"
+            raise ValueError(f"Layer {layer.name!r} is a {what}; use SimpleRNN, LSTM or GRU, stacked as layers")
     cells = {id(layer.cell) for layer in layers if isinstance(layer, keras.layers.RNN)}
     found = [layer for layer in layers if id(layer) not in cells and hasattr(_kernel_owner(layer), "kernel")]
     if not found:
@@ -200,7 +185,6 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
         loss: a Keras name or object, or a function of (y_true, y_pred); its mean over the samples is L.
 
     Returns a `LayerReport`; its arrays have one entry per layer, input side first, all float64:
-        names: the layers' names.
         activation_mean, activation_std: of the activations, over samples and units.
         saturated: share of the activations where the slope is under 0.01 (for ReLU: the inactive share); nan for an
             activation that is not elementwise, such as softmax.
@@ -208,7 +192,6 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
         delta_rms: root mean square over the samples of the L2 norm of dL/dz.
         kernel_gradient_norm: L2 norm of dL/dW of the batch.
         kernel_gradient_rms: root mean square over the samples of the L2 norm of dL/dW.
-        gradient_ratio, delta_ratio: first hidden / last hidden layer, of the per-sample values.
 
     Raises `ValueError` or `TypeError` if the model is not built or has no kernel or nan weights, or if x, y and loss do
     not fit each other.
@@ -216,10 +199,8 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     layers = kernel_layers(model)
     for layer in model._flatten_layers(include_self=False):
         if not all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
-            raise ValueError(
-                f"Layer {layer.name!r} of model {model.name!r} has weights that are nan or infinite: the training has "
-                "exploded; build the model anew and train with a smaller learning rate or with clipping"
-            )
+            message = f"Layer {layer.name!r} has weights that are nan or infinite: the training has exploded; build "
+            raise ValueError(message + "the model anew and train with a smaller learning rate or with clipping")
     x, y = check_batch(x, y)
     with contextlib.ExitStack() as stack:
         # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
@@ -239,7 +220,7 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
 def check_batch(x, y):
     x, y = _one_array("x", x), _one_array("y", y)
     for name, values in {"x": x, "y": y}.items():
-        if not np.issubdtype(values.dtype, np.number) and values.dtype != bool:
+        if values.dtype.kind not in "biufV":  # V: bfloat16
             raise TypeError(f"{name} has dtype {values.dtype}; give one array of numbers, samples along the first axis")
         if values.size == 0 or values.ndim == 0:
             raise ValueError(f"{name} has shape {values.shape}; give at least one sample, along the first axis")
@@ -269,14 +250,17 @@ def match_targets(loss, y, prediction):
     if _is_loss(function, "binary_crossentropy", "BinaryCrossentropy") and not np.isin(y, (0, 1)).all():
         wrong = y[~np.isin(y, (0, 1))].flat[0]
         raise ValueError(f"y holds {wrong}, but {name} takes labels 0 and 1; relabel y, or choose another loss")
+    logits = getattr(function, "from_logits", getattr(function, "get_config", dict)().get("from_logits", False))
+    probabilities = _is_loss(function, "binary_crossentropy", "BinaryCrossentropy") and not logits
+    if probabilities and tf.reduce_any((prediction < 0) | (prediction > 1)):
+        message = f"The model gives values outside 0 to 1, which {name} cuts off; end it with a sigmoid, or give "
+        raise ValueError(message + "keras.losses.BinaryCrossentropy(from_logits=True)")
     if _is_loss(function, "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"):
         classes = prediction.shape[-1]
         if y.size != np.prod(prediction.shape[:-1]) or not np.isin(y, np.arange(classes)).all():
             raise ValueError(f"y must hold one label from 0 to {classes - 1} per prediction; its shape is {y.shape}")
     elif function.__module__.startswith("keras.") and y.shape != tuple(prediction.shape):
-        raise ValueError(
-            f"y has shape {y.shape} but the model gives {tuple(prediction.shape)}; for {name} give them one shape"
-        )
+        raise ValueError(f"y has shape {y.shape}, the model gives {tuple(prediction.shape)}; {name} needs them equal")
     return function.call if isinstance(function, keras.losses.Loss) else function, tf.cast(y, prediction.dtype)
 
 
@@ -298,7 +282,7 @@ class _Probe:
         """Compute the layer's numbers, in the order of `LayerReport`."""
         activations = _per_sample(self.activations, samples)
         slopes = np.concatenate([np.ravel(slope) for slope in self.slopes])
-        delta = np.concatenate([_float64(d).reshape(samples, -1) for d in deltas], axis=1)
+        delta = np.concatenate([np.asarray(d, "float64").reshape(samples, -1) for d in deltas], axis=1)
         batch, per_sample = self._kernel_gradients(samples, deltas)
         return (
             activations.mean(),
@@ -327,10 +311,11 @@ class _Probe:
     def _sample_gradient(self, i, deltas):
         """Send one sample's delta back through this layer alone: works for any layer with a kernel."""
         kernel = self.layer.kernel.value
-        with keras.StatelessScope(), tf.GradientTape() as tape:
+        linear = _replaced(self.layer, activation=keras.activations.linear)
+        with keras.StatelessScope(), tf.GradientTape() as tape, linear:
             tape.watch(kernel)
-            z = [_without_activation(self.layer, a[i : i + 1]) for a in self.inputs]
-        return _float64(tape.gradient(z, kernel, output_gradients=[d[i : i + 1] for d in deltas]))
+            z = [self.layer.call(a[i : i + 1]) for a in self.inputs]
+        return np.asarray(tape.gradient(z, kernel, output_gradients=[d[i : i + 1] for d in deltas]), "float64")
 
 
 def _attach(stack, tape, model, layers):
@@ -420,13 +405,6 @@ def _replaced(owner, **attributes):
         own.update(before)
 
 
-def _without_activation(layer, inputs):
-    if not hasattr(layer, "activation"):
-        return layer.call(inputs)
-    with _replaced(layer, activation=keras.activations.linear):
-        return layer.call(inputs)
-
-
 def _slope(activation, z):
     """Return |activation'(z)|, or nan everywhere if the activation is not elementwise."""
     with tf.GradientTape() as tape:
@@ -440,11 +418,7 @@ def _slope(activation, z):
 
 def _per_sample(tensors, samples):
     """Stack calls, positions and time steps along one axis: shape (samples, positions, features), float64."""
-    return np.concatenate([_float64(t).reshape(samples, -1, t.shape[-1]) for t in tensors], axis=1)
-
-
-def _float64(tensor):
-    return np.asarray(tensor, dtype="float64")
+    return np.concatenate([np.asarray(t, "float64").reshape(samples, -1, t.shape[-1]) for t in tensors], axis=1)
 
 
 def l2_norm(values):

@@ -42,6 +42,11 @@ def build_mlp(
     units = _integer("units", units, at_least=1)
     input_dim = _integer("input_dim", input_dim, at_least=1)
     seed = None if seed is None else _integer("seed", seed, at_least=0)
+    for name, value in {"batch_normalization": batch_normalization, "residual": residual}.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}; give True or False")
+    if isinstance(output_activation, keras.layers.Layer):
+        raise TypeError(f"output_activation is the layer {output_activation.name!r}; give a Keras name or a function")
     activation = _resolve(keras.activations, "activation", activation)
     output_activation = _resolve(keras.activations, "output_activation", output_activation)
     initializer = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
@@ -77,22 +82,21 @@ def _integer(name, value, at_least):
 def _resolve(module, argument, identifier):
     """Turn a Keras name into the Keras object; unknown names raise a ValueError that lists the known ones."""
     if isinstance(identifier, str):
-        known = sorted(name for name, value in vars(module).items() if name.islower() and callable(value))
-        known = [name for name in known if name not in ("get", "serialize", "deserialize")]
         try:
             return module.get(identifier)
         except ValueError:
-            near = difflib.get_close_matches(identifier.lower(), known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            message = f"{argument} is {identifier!r}, which Keras does not know; {hint}Known are {known}"
+            known = {name for name, value in vars(module).items() if name.islower() and callable(value)}
+            known = sorted(known - {"get", "serialize", "deserialize"})
+            near = [f"did you mean {name!r}? " for name in difflib.get_close_matches(identifier.lower(), known, n=1)]
+            message = f"{argument} is {identifier!r}, which Keras does not know; {''.join(near)}Known are {known}"
             raise ValueError(message) from None
     if inspect.isclass(identifier):
         raise TypeError(f"{argument} is the class {identifier.__name__}; give an instance: {identifier.__name__}()")
-    foreign = keras.activations if module is keras.initializers else keras.initializers
-    layer_as_initializer = module is keras.initializers and isinstance(identifier, keras.layers.Layer)
-    initializer_as_activation = module is keras.activations and isinstance(identifier, keras.initializers.Initializer)
-    taken = any(identifier is value for value in vars(foreign).values())
-    if not callable(identifier) or layer_as_initializer or initializer_as_activation or taken:
+    if module is keras.activations:
+        mistaken = isinstance(identifier, keras.initializers.Initializer)
+    else:
+        mistaken = isinstance(identifier, keras.layers.Layer) or identifier in vars(keras.activations).values()
+    if not callable(identifier) or mistaken:
         raise TypeError(f"{argument} is {identifier!r}; give a Keras name, a Keras object or a function")
     return identifier
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vgp_lib.data import Data
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
 
 # These look at whole weight matrices, so that seeds cannot share one: they train one seed after the other.
@@ -110,7 +111,7 @@ def train(
     """
     if not callable(build) or isinstance(build, keras.Model):
         raise TypeError(f"build is a {type(build).__name__}; give a function without arguments that builds a model")
-    if not isinstance(data, (tuple, list)) or len(data) < 2:
+    if not isinstance(data, Data) and (not isinstance(data, (tuple, list)) or len(data) != 2):
         raise TypeError(f"data is a {type(data).__name__}; give what load_moons gives, or a pair (x, y)")
     if optimizer is None:
         raise TypeError("optimizer is None; give a Keras optimizer or its name, such as keras.optimizers.SGD(0.1)")
@@ -133,7 +134,8 @@ def train(
     program = _program(key)
     groups = [range(len(seeds))] if together else [[index] for index in range(len(seeds))]
     results = []
-    with tqdm(total=epochs * len(groups), unit="epoch", delay=2, leave=False, disable=not progress) as bar:
+    silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
+    with tqdm(total=epochs * len(groups), unit="epoch", delay=2, leave=False, **silent) as bar:
         for group in groups:
             start = [values[list(group)] for values in initial]
             orders = _orders([seeds[index] for index in group], len(x), epochs, shuffle)
