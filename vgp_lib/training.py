@@ -121,12 +121,12 @@ def train(
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}; give an integer of at least {least}")
     layers = kernel_layers(model)
+    initial = _initial_values(model, seeds)
     x, y = check_batch(*data[:2])
     answer = model(x)
     function, y = match_targets(loss, y, answer)
     scalar = function(y, answer).shape.rank == 0  # such a loss cannot leave out the samples that fill a batch
     optimizer = keras.optimizers.get(optimizer)
-    initial = _initial_values(model, seeds)
     batch_size = min(batch_size, len(x))
 
     together = not isinstance(optimizer, _WHOLE_MATRIX)
