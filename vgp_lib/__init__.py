@@ -1,5 +1,6 @@
 """See, measure and cure vanishing gradients: the library of the course, in the order in which the course meets it."""
 
+import gc
 import logging
 import os
 
@@ -30,3 +31,6 @@ from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_chan
 from vgp_lib.models import build_mlp
 from vgp_lib.snapshots import WeightSnapshots
 from vgp_lib.training import Runs, train
+
+# What was imported stays anyway; else the garbage collector walks all of TensorFlow, 0.2 s, in the midst of a training.
+gc.freeze()

@@ -3,15 +3,18 @@
 All seeds' weights lie in one matrix of shape (seeds, parameters). One step gathers a batch per seed, runs the model on
 all seeds side by side (`tf.vectorized_map` of Keras's `stateless_call`), and lets the Keras optimizer update the
 matrix, which is right because its update treats every number alone. An epoch of such steps is one compiled program,
-kept for the next call on the same architecture.
+kept for the next call on the same architecture. Many seeds are cut into groups, one a core, that run it side by side.
 """
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import json
 import operator
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -129,20 +132,19 @@ def train(
     optimizer = keras.optimizers.get(optimizer)
     batch_size = min(batch_size, len(x))
 
-    together = not isinstance(optimizer, _WHOLE_MATRIX)
-    key = _Key(model, optimizer, loss, function, len(seeds) if together else 1, scalar)
-    program = _program(key)
-    groups = [range(len(seeds))] if together else [[index] for index in range(len(seeds))]
+    groups = _groups(len(seeds), together=not isinstance(optimizer, _WHOLE_MATRIX))
+    program = _program(_Key(model, optimizer, loss, function, len(groups[0][0]), scalar))
     results = []
     silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
     with tqdm(total=epochs * len(groups), unit="epoch", delay=2, leave=False, **silent) as bar:
-        for group in groups:
-            start = [values[list(group)] for values in initial]
-            orders = _orders([seeds[index] for index in group], len(x), epochs, shuffle)
-            results.append(program.run(start, tf.constant(x), y, orders, batch_size, optimizer, bar))
+        for side_by_side in groups:
+            starts = [[values[group] for values in initial] for group in side_by_side]
+            orders = _orders([seeds[index] for index in np.concatenate(side_by_side)], len(x), epochs, shuffle)
+            results.append(program.run(starts, tf.constant(x), y, orders, batch_size, optimizer, bar))
     records, weights = zip(*results, strict=True)
-    record = {name: np.concatenate([part[name] for part in records], axis=1) for name in records[0]}
-    finals = [np.concatenate(parts) for parts in zip(*weights, strict=True)]
+    wanted = slice(len(seeds))  # the last group may be filled up
+    record = {name: np.concatenate([part[name] for part in records], axis=1)[:, wanted] for name in records[0]}
+    finals = [np.concatenate(parts)[wanted] for parts in zip(*weights, strict=True)]
     rate = float(np.asarray(optimizer.learning_rate))
     return Runs(seeds, rate, [layer.name for layer in layers], **record, _build=build, _weights=finals)
 
@@ -199,6 +201,14 @@ class _Program:
         if self.together:
             return tf.convert_to_tensor(self.weights[0].value)
         return tf.concat([tf.reshape(variable.value, (1, -1)) for variable in self.weights], axis=1)
+
+    @property
+    def _variables(self):
+        return [variable.value for variable in [*self.weights, *self.optimizer.variables]]
+
+    def _assign(self, values):
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
 
     def _split(self, vector):
         """Cut one seed's weights (parameters,) into the model's variables."""
@@ -266,48 +276,84 @@ class _Program:
             return _limit_norm(gradient, self.clipping["global_clipnorm"])
         return gradient
 
-    def run(self, start, x, y, orders, batch_size, optimizer, bar):
-        """Train from the initial values; return the records and the final values of every variable."""
-        for variable, values in zip(self.optimizer.variables, self.fresh_state, strict=True):
-            variable.assign(values)
-        if not isinstance(optimizer.get_config()["learning_rate"], dict):
-            self.optimizer.learning_rate = float(np.asarray(optimizer.learning_rate))
-        flat = np.concatenate([v.reshape(self.seeds, -1) for v in start[: len(self.sizes)]], axis=1)
-        for variable, values in zip(self.weights, [flat] if self.together else start[: len(self.sizes)], strict=True):
-            variable.assign(values if self.together else values[0])
-        state = [tf.constant(values) for values in start[len(self.sizes) :]]
+    def run(self, starts, x, y, orders, batch_size, optimizer, bar):
+        """Train groups of seeds from their initial values; return the records, and every variable's final values."""
+        groups = [self._group(start, optimizer) for start in starts]
+        before = self._flat(groups)
         records = {name: [] for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios")}
-        first = [self._first_kernel(flat, state)]
-        for order in orders:
-            totals = []
-            for batches, real in _batches(order, batch_size, split=self.couples_samples):
-                with self._unrolled():
-                    *sums, state = self.epoch(x, y, batches, real, state)
-                totals.append([np.asarray(part, "float64") for part in sums])
-            loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
-            steps = -(-order.shape[1] // batch_size)
-            records["loss"].append(loss / order.shape[1])
-            records["accuracy"].append(correct / order.shape[1])
-            records["kernel_gradient_norms"].append(np.sqrt(self._per_kernel(np.square(gradient / steps))))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(flat.astype("float64")))
-            records["update_ratios"].append(moved)
-            flat = np.asarray(self._matrix())
-            first.append(self._first_kernel(flat, state))
-            bar.update()
+        first = [self._first_kernel(before, groups)]
+        with ThreadPoolExecutor(len(groups)) as pool:
+            for order in orders:
+                totals = []
+                for batches, real in _batches(order, batch_size, split=self.couples_samples):
+                    calls = [
+                        functools.partial(self._train, group, self._bind(group, x, y, part, real), x, y, part, real)
+                        for group, part in zip(groups, tf.split(batches, len(groups), axis=1), strict=True)
+                    ]
+                    parts = zip(*pool.map(lambda call: call(), calls), strict=True)
+                    totals.append([np.concatenate(part) for part in parts])
+                loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
+                steps = -(-order.shape[1] // batch_size)
+                records["loss"].append(loss / order.shape[1])
+                records["accuracy"].append(correct / order.shape[1])
+                records["kernel_gradient_norms"].append(np.sqrt(self._per_kernel(np.square(gradient / steps))))
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(before.astype("float64")))
+                records["update_ratios"].append(moved)
+                before = self._flat(groups)
+                first.append(self._first_kernel(before, groups))
+                bar.update()
+        seeds = len(before)
         if records["loss"]:  # without a step there is no average yet
-            self.optimizer.finalize_variable_values(self.weights)
-        flat = np.asarray(self._matrix())
+            for group in groups:
+                self._assign(group.variables)
+                self.optimizer.finalize_variable_values(self.weights)
+                group.variables = [tf.Variable(variable) for variable in self._variables]
+            before = self._flat(groups)
         widths = {"loss": (), "accuracy": ()}
-        shape = (0, self.seeds)
         record = {
-            name: np.array(rows) if rows else np.zeros(shape + widths.get(name, (len(self.kernels),)))
+            name: np.array(rows) if rows else np.zeros((0, seeds, *widths.get(name, (len(self.kernels),))))
             for name, rows in records.items()
         }
         record["first_layer_weights"] = np.array(first, "float64")
-        parts = np.split(flat, self.starts[1:], axis=1)
+        parts = np.split(before, self.starts[1:], axis=1)
         finals = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return record, finals + [np.asarray(part) for part in state]
+        return record, finals + [
+            np.concatenate(parts) for parts in zip(*(group.state for group in groups), strict=True)
+        ]
+
+    def _group(self, start, optimizer):
+        """Give a group of seeds its own variables: initial weights, and the optimizer's state before its first step."""
+        trained = len(self.sizes)
+        flat = np.concatenate([values.reshape(self.seeds, -1) for values in start[:trained]], axis=1)
+        self._assign([*([flat] if self.together else [values[0] for values in start[:trained]]), *self.fresh_state])
+        if not isinstance(optimizer.get_config()["learning_rate"], dict):
+            self.optimizer.learning_rate = float(np.asarray(optimizer.learning_rate))
+        variables = [tf.Variable(variable) for variable in self._variables]
+        return _Group(variables, [tf.constant(values) for values in start[trained:]])
+
+    def _bind(self, group, *arguments):
+        """Return the compiled epoch, bound to a group's variables in place of the program's own."""
+        shape = tuple(arguments[2].shape)
+        if shape not in group.bound:
+            with self._unrolled():
+                bound = copy.copy(self.epoch.get_concrete_function(*arguments, group.state))
+            pairs = zip(self._variables, group.variables, strict=True)
+            handles = {id(ours.handle): theirs.handle for ours, theirs in pairs}
+            bound.set_external_captures([handles.get(id(handle), handle) for handle in bound.captured_inputs])
+            group.bound[shape] = bound
+        return group.bound[shape]
+
+    @staticmethod
+    def _train(group, epoch, *arguments):
+        *sums, group.state = epoch(*arguments, group.state)
+        return [np.asarray(part, "float64") for part in sums]
+
+    def _flat(self, groups):
+        """All weights of all groups as an array of shape (seeds, parameters)."""
+        count = len(self.weights)
+        rows = [[np.reshape(v, (self.seeds, -1)) for v in group.variables[:count]] for group in groups]
+        return np.concatenate([np.concatenate(parts, axis=1) for parts in rows])
 
     def _per_kernel(self, matrix):
         """Sum over the weights of every kernel; nan for a frozen one: shape (seeds, layers)."""
@@ -315,12 +361,32 @@ class _Program:
             sums = np.add.reduceat(matrix, self.starts, axis=1)
         return np.concatenate([sums, np.full((len(sums), 1), np.nan)], axis=1)[:, self.kernels]
 
-    def _first_kernel(self, flat, state):
+    def _first_kernel(self, flat, groups):
         index = self.kernels[0]
         if index < 0:
-            return np.asarray(state[self.frozen_first])
+            return np.concatenate([group.state[self.frozen_first] for group in groups])
         part = flat[:, self.starts[index] : self.starts[index] + self.sizes[index]]
-        return part.reshape(self.seeds, *self.shapes[index]).copy()  # a view would keep the whole matrix
+        return part.reshape(-1, *self.shapes[index]).copy()  # a view would keep the whole matrix
+
+
+@dataclasses.dataclass
+class _Group:
+    """Seeds that train side by side in one compiled program: what changes as they train."""
+
+    variables: list
+    state: list
+    bound: dict = dataclasses.field(default_factory=dict)
+
+
+def _groups(seeds, together):
+    """Cut the indices of the seeds into groups of one size; those in one list train side by side.
+
+    XLA runs a step of small nets on one core, so there is a group a core, of at least 8 seeds.
+    """
+    count = min(os.cpu_count() or 1, max(1, seeds // 8)) if together else seeds
+    size = -(-seeds // count)
+    groups = [np.minimum(np.arange(start, start + size), seeds - 1) for start in range(0, seeds, size)]
+    return [groups] if together else [[group] for group in groups]
 
 
 def _limit_norm(gradient, limit):
@@ -389,7 +455,7 @@ def _initial_values(model, seeds):
             for name in [*names, "depthwise"] if variable.name == "kernel" else names:
                 if hasattr(layer, f"{name}_initializer"):
                     initializers[id(variable)] = layer, getattr(layer, f"{name}_initializer")
-    values, numbers = [], {}
+    values, numbers, recipes = [], {}, {}
     for variable in model.trainable_variables:
         if id(variable) not in initializers:
             raise ValueError(
@@ -414,20 +480,59 @@ def _initial_values(model, seeds):
             continue
         # An initializer that layers share gives them the same weights, as it does in Keras.
         number = numbers.setdefault(id(initializer), len(numbers))
-        drawn = []
-        for seed in seeds:
-            own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            drawn.append(type(initializer).from_config({**config, "seed": own_seed})(tuple(variable.shape)))
-        drawn = np.stack(drawn)
+        recipes[len(values)] = type(initializer), json.dumps({**config, "seed": 0}), tuple(variable.shape), number
+        values.append(None)
+    for position, drawn in zip(recipes, _draw(tuple(recipes.values()), seeds), strict=True):
+        variable = model.trainable_variables[position]
+        layer, _ = initializers[id(variable)]
         if getattr(layer, "unit_forget_bias", False) and variable.name == "bias":
             drawn[:, layer.units : 2 * layer.units] = 1
-        values.append(drawn)
+        values[position] = drawn
     for number, variable in enumerate(model.non_trainable_variables):
         repeated = np.repeat(np.asarray(variable)[None], len(seeds), axis=0)
         if "seed_generator" in variable.path:
             repeated[:, 0] = [np.random.SeedSequence([seed, number, 1]).generate_state(1)[0] for seed in seeds]
         values.append(repeated)
     return values
+
+
+def _draw(recipes, seeds):
+    """Draw initial values for every recipe (class, configuration, shape, number): arrays (seeds, *shape)."""
+    numbers = [recipe[-1] for recipe in recipes]
+    states = [[np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in numbers] for seed in seeds]
+    if recipes and all(kind.__module__.startswith("keras.") for kind, *_ in recipes):
+        return [drawn.numpy() for drawn in _drawing(recipes)(tf.constant(states, "int64"))]
+    columns = zip(recipes, zip(*states, strict=True), strict=True)
+    return [
+        np.stack([kind.from_config(json.loads(config) | {"seed": int(state)})(shape) for state in column])
+        for (kind, config, shape, _), column in columns
+    ]
+
+
+@functools.lru_cache(maxsize=64)
+def _drawing(recipes):
+    """Trace Keras's initializers once, for any number of seeds; seed by seed, drawing takes longer than an epoch."""
+    initializers = [kind.from_config(json.loads(config)) for kind, config, _, _ in recipes]
+
+    def draw(states):
+        for initializer, state in zip(initializers, tf.unstack(states), strict=True):
+            initializer.seed = _TracedSeed(state)
+        return tuple(make(shape) for make, (_, _, shape, _) in zip(initializers, recipes, strict=True))
+
+    def draw_all(states):
+        return tf.map_fn(draw, states, fn_output_signature=("float32",) * len(recipes))
+
+    return tf.function(draw_all, input_signature=[tf.TensorSpec((None, len(recipes)), "int64")], autograph=False)
+
+
+class _TracedSeed(keras.random.SeedGenerator):
+    """Hand a traced seed to Keras, which takes Python integers and seed generators only."""
+
+    def __init__(self, seed):
+        self.value = seed
+
+    def next(self, ordered=True):
+        return tf.stack([self.value, 0])
 
 
 def _is_constant(initializer, variable):
