@@ -101,7 +101,8 @@ def test_activation_and_slope_are_those_of_keras(name):
     phi = elementwise(name)
     tolerance = 1e-7 if name in ("gelu", "leaky_relu") else 1e-12  # Keras rounds their constants to float32
     np.testing.assert_allclose(phi.value(GRID), expected, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(phi.slope(GRID), slope, rtol=tolerance, atol=tolerance)
+    smooth = GRID != 0 if name in ("celu", "selu") else slice(None)  # there Keras's slope depends on its way to compute
+    np.testing.assert_allclose(phi.slope(GRID)[smooth], slope.numpy()[smooth], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -194,8 +195,12 @@ def test_kernel_variance_is_that_of_draws(initializer, shape):
 
 @pytest.mark.parametrize(
     ("activation", "sigma_w2", "q", "chi"),
-    [("sigmoid", 1, 0.26469, 0.05572), ("sigmoid", 2, 0.5553, 0.10098), ("tanh", 2, 0.61797, 1.10553)]
-    + [("selu", 1, 1.0, 1.0716)],
+    [
+        ("sigmoid", 1, 0.26469, 0.05572),
+        ("sigmoid", 2, 0.5553, 0.10098),
+        ("tanh", 2, 0.61797, 1.10553),
+        ("selu", 1, 1.0, 1.0716),
+    ],
 )
 def test_fixed_points(activation, sigma_w2, q, chi):
     found_q, found_chi = fixed_point(activation, sigma_w2, layers=300)
@@ -238,7 +243,7 @@ def test_critical_scales():
     [("gelu", (3 + math.sqrt(17)) / 2, 1.98305826, 0.17292239), ("silu", 14.32017, 1.98800468, None)],
 )
 def test_half_stable_criticality(activation, k, c_w, c_b):
-    """Roberts, Yaida & Hanin, The Principles of Deep Learning Theory, section 5.3.4: parallel and perpendicular χ are 1."""
+    """Roberts, Yaida & Hanin, The Principles of Deep Learning Theory, chapter 5: parallel and perpendicular χ are 1."""
     _, second, slope = expectations(activation, k)
     assert 1 / slope == pytest.approx(c_w, abs=6e-9 if c_b else 2e-8)
     h = 1e-4 * k
@@ -363,5 +368,156 @@ def test_band_holds_80_percent_of_single_nets(moons, activation, units):
     for squares, (low, high) in ((deltas, band.delta_ratio), (kernel_gradients, band.kernel_gradient_ratio)):
         ratios = np.sqrt(squares[:, 0] / squares[:, -1])
         measured_low, measured_high = np.quantile(ratios, [0.1, 0.9])
-        width = math.log(measured_high / measured_low)
-        print(activation, units, low / measured_low, high / measured_high, math.log(high / low) / width)
+        relative_width = math.log(high / low) / math.log(measured_high / measured_low)
+        if units == 50:
+            assert 0.85 < relative_width < 1.15
+            assert (low, high) == pytest.approx((measured_low, measured_high), rel=0.2)
+        else:  # ten ReLU units stray further down than first order in 1/n knows
+            assert 0.6 < relative_width < 1.25
+            assert math.log(high) == pytest.approx(math.log(measured_high), abs=0.45)
+            assert 0.6 < np.mean((low < ratios) & (ratios < high)) < 0.9
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "linear"])
+def test_band_of_residual_nets(moons, activation):
+    x, widths = moons.x_train[::5].astype("float64"), [2, *[40] * 12]
+    band = predict_profile(activation, "glorot_normal", widths, x, residual=True).band
+    deltas, kernel_gradients, _ = measure(activation, "glorot_normal", widths, x, 400, residual=True, seed=5)
+    for squares, (low, high) in ((deltas, band.delta_ratio), (kernel_gradients, band.kernel_gradient_ratio)):
+        measured_low, measured_high = np.sqrt(np.quantile(squares[:, 0] / squares[:, -1], [0.1, 0.9]))
+        assert 0.7 < math.log(high / low) / math.log(measured_high / measured_low) < 1.4
+        assert (low, high) == pytest.approx((measured_low, measured_high), rel=0.25)
+
+
+def test_orthogonal_kernels_stray_less(moons):
+    for initializer, narrow in (("orthogonal", True), ("lecun_normal", False)):
+        low, high = predict_profile("tanh", initializer, [2, *[10] * 12], moons.x_train).band.delta_ratio
+        assert (high / low < 2) is narrow
+    low, high = predict_profile("linear", "orthogonal", [2, *[10] * 12], moons.x_train).band.delta_ratio
+    assert low == pytest.approx(1) and high == pytest.approx(1)
+
+
+def test_band_of_linear_nets_is_that_of_chi_square_factors(moons):
+    """For linear nets every layer multiplies ‖δ‖² by χ²_n/n: relative variance 2/n."""
+    low, high = predict_profile("linear", "lecun_normal", [2, 50, 50, 50, 50], moons.x_train).band.delta_ratio
+    spread = math.sqrt(3 * 2 / 50)
+    assert math.log(high**2) == pytest.approx(-(spread**2) / 2 + 1.28155 * spread, rel=1e-4)
+    assert math.log(low**2) == pytest.approx(-(spread**2) / 2 - 1.28155 * spread, rel=1e-4)
+
+
+# The library's own nets
+
+
+@pytest.mark.parametrize(
+    ("activation", "initializer", "options", "nets"),
+    [
+        ("sigmoid", "glorot_uniform", {}, 12),
+        ("tanh", "orthogonal", {}, 3),
+        (keras.layers.LeakyReLU(0.3), keras.initializers.HeNormal(), {}, 16),
+        ("tanh", "glorot_normal", {"residual": True}, 12),
+        ("sigmoid", "he_normal", {"batch_normalization": True}, 8),
+    ],
+)
+def test_agreement_with_inspect_layers(moons, activation, initializer, options, nets):
+    x, y = moons.x_train, moons.y_train
+    if options.get("batch_normalization"):
+        x = np.random.default_rng(0).normal(size=(200, 60)).astype("float32")
+    widths = [x.shape[1], *[100] * 5]
+    profile = predict_profile(activation, initializer, widths, x, **options)
+    reports = []
+    for seed in range(nets):
+        model = vgp.build_mlp(5, 100, activation, initializer, input_dim=x.shape[1], seed=seed, **options)
+        reports.append(vgp.inspect_layers(model, x, y))
+    for name in ("delta_rms", "kernel_gradient_rms"):
+        measured = np.sqrt(np.mean([np.square(getattr(report, name)[:-1]) for report in reports], axis=0))
+        np.testing.assert_allclose(getattr(profile, name), measured / measured[-1], rtol=0.12, err_msg=name)
+    if not options.get("batch_normalization"):  # there, what inspect_layers calls activation is that of the Dense layer
+        second = np.mean([report.activation_mean[:-1] ** 2 + report.activation_std[:-1] ** 2 for report in reports], 0)
+        np.testing.assert_allclose(profile.activation_second_moment, second, rtol=0.12)
+
+
+def test_theory_needs_neither_keras_nor_tensorflow():
+    code = f"""
+import importlib.util, sys
+sys.modules["keras"] = sys.modules["tensorflow"] = None  # importing them is an error now
+spec = importlib.util.spec_from_file_location("theory", {str(Path(theory.__file__))!r})
+theory = sys.modules["theory"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(theory)
+print(theory.predict_profile("gelu", "he_normal", [2, 10, 10], [[1.0, 2.0]], residual=True).delta_ratio)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    expected = predict_profile("gelu", "he_normal", [2, 10, 10], [[1.0, 2.0]], residual=True).delta_ratio
+    assert float(result.stdout) == expected
+
+
+# Bad input
+
+GOOD = {"activation": "tanh", "kernel_initializer": "he_normal", "widths": [2, 5, 5], "x": np.ones((3, 2))}
+
+
+@pytest.mark.parametrize(
+    "name", [*NOT_ELEMENTWISE, keras.layers.Softmax(), lambda z: z - z.mean(axis=-1, keepdims=True)]
+)
+def test_activations_that_are_not_elementwise(name):
+    with pytest.raises(ValueError, match="not elementwise"):
+        predict_profile(**{**GOOD, "activation": name})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"activation": "rleu"}, ValueError, "'rleu'.*known are.*'relu'"),
+        ({"activation": "threshold"}, ValueError, "threshold"),
+        ({"activation": keras.layers.Dropout(0.1)}, ValueError, "Dropout"),
+        ({"activation": keras.layers.ReLU}, TypeError, "give a Keras name"),
+        ({"activation": 3}, TypeError, "give a Keras name"),
+        ({"activation": keras.layers.PReLU("random_normal")}, ValueError, "slopes begin at random"),
+        ({"kernel_initializer": "zeros"}, ValueError, "not random"),
+        ({"kernel_initializer": "ones"}, ValueError, "not random"),
+        ({"kernel_initializer": "identity"}, ValueError, "not random"),
+        ({"kernel_initializer": keras.initializers.Constant(0.3)}, ValueError, "not random"),
+        ({"kernel_initializer": keras.initializers.RandomNormal(mean=0.1)}, ValueError, "mean 0.1"),
+        ({"kernel_initializer": keras.initializers.RandomUniform(0, 1)}, ValueError, "mean 0.5"),
+        ({"kernel_initializer": keras.initializers.RandomNormal(stddev=0.0)}, ValueError, "variance 0"),
+        ({"kernel_initializer": "he"}, ValueError, "'he'.*known are.*he_normal"),
+        ({"kernel_initializer": lambda shape, dtype=None: np.ones(shape)}, TypeError, "VarianceScaling"),
+        ({"kernel_initializer": keras.initializers.HeNormal}, TypeError, "VarianceScaling"),
+        ({"kernel_initializer": None}, TypeError, "VarianceScaling"),
+        ({"widths": 5}, TypeError, "widths is 5"),
+        ({"widths": "25"}, TypeError, "widths"),
+        ({"widths": [2, 5.0]}, TypeError, "widths"),
+        ({"widths": [2, True]}, TypeError, "widths"),
+        ({"widths": [2]}, ValueError, "widths"),
+        ({"widths": [2, 0]}, ValueError, "widths"),
+        ({"widths": [2, 5, 6], "residual": True}, ValueError, "one width"),
+        ({"residual": 1}, TypeError, "True or False"),
+        ({"batch_normalization": "yes"}, TypeError, "True or False"),
+        ({"x": np.ones((3, 4))}, ValueError, r"\(samples, 2\)"),
+        ({"x": np.ones(2)}, ValueError, r"\(samples, 2\)"),
+        ({"x": np.ones((0, 2))}, ValueError, r"\(samples, 2\)"),
+        ({"x": [["a", "b"]]}, TypeError, "numbers"),
+        ({"x": [[1, 2], [3]]}, TypeError, "numbers"),
+        ({"x": np.full((3, 2), np.nan)}, ValueError, "nan"),
+        ({"x": np.ones((1, 2)), "batch_normalization": True}, ValueError, "one sample"),
+    ],
+)
+def test_bad_input(change, error, message):
+    with pytest.raises(error, match=message):
+        predict_profile(**{**GOOD, **change})
+
+
+@pytest.mark.parametrize("bias_variance", [-1, np.nan, np.inf])
+def test_bad_bias_variance(bias_variance):
+    with pytest.raises(ValueError, match="bias_variance"):
+        critical_scale("tanh", bias_variance)
+
+
+def test_bias_variance_of_the_wrong_type():
+    with pytest.raises(TypeError, match="bias_variance"):
+        critical_scale("tanh", "0.1")
+
+
+def test_no_critical_scale():
+    with pytest.raises(ValueError, match="critical at no scale"):
+        critical_scale("relu", bias_variance=0.1)

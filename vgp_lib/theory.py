@@ -1,7 +1,7 @@
 """Mean-field theory: how deltas and kernel gradients of a wide net will spread over its layers, without TensorFlow.
 
-Over random kernels the units of a wide layer are Gaussian, so one number per sample describes a layer: the variance q of
-z. With fan-in N, kernel variance v, zero biases and u ~ N(0, 1) (forward: Poole et al. 2016, equation 3; backward:
+Over random kernels the units of a wide layer are Gaussian, so one number per sample describes a layer: the variance q
+of z. With fan-in N, kernel variance v, zero biases and u ~ N(0, 1) (forward: Poole et al. 2016, equation 3; backward:
 Schoenholz et al. 2017, equation 8; both for ReLU: He et al. 2015, section 2.2):
 
     q^l = N v m^(l-1)      m^l = E[φ(√q^l u)²]      E‖δ^l‖² = N_l v_(l+1) E[φ'(√q^l u)²] E‖δ^(l+1)‖²
@@ -112,8 +112,8 @@ def elementwise(activation) -> Elementwise:
     """Resolve a Keras name, function or activation layer, or a function of arrays, to φ and φ'.
 
     Keras's own activations are computed in NumPy, exactly. Another function is called with float64 arrays and
-    differentiated by central differences; if it has kinks elsewhere than at 0, ±0.5, ±1, ±3 and 6, that costs up to about
-    a percent.
+    differentiated by central differences; if it has kinks elsewhere than at 0, ±0.5, ±1, ±3 and 6, that costs up to
+    about a percent.
 
     Raises `ValueError` if the activation is unknown or not elementwise, `TypeError` if it is none.
     """
@@ -172,15 +172,13 @@ def _differentiated(function):
     return Elementwise(value, lambda z: (value(z + h) - value(z - h)) / (2 * h))
 
 
-_FANS = {"scale": 1.0, "mode": "fan_in"}
-_INITIALIZERS = {
-    "VarianceScaling": _FANS,
-    **dict.fromkeys(["GlorotUniform", "GlorotNormal"], {"scale": 1.0, "mode": "fan_avg"}),
-    **dict.fromkeys(["HeUniform", "HeNormal"], {"scale": 2.0, "mode": "fan_in"}),
-    **dict.fromkeys(["LecunUniform", "LecunNormal"], _FANS),
-    **dict.fromkeys(["RandomNormal", "TruncatedNormal", "Normal"], {"mean": 0.0, "stddev": 0.05}),
-    **dict.fromkeys(["RandomUniform", "Uniform"], {"minval": -0.05, "maxval": 0.05}),
-    "Orthogonal": {"gain": 1.0},
+_LECUN, _GLOROT, _HE = ({"scale": s, "mode": mode} for s, mode in ((1.0, "fan_in"), (1.0, "fan_avg"), (2.0, "fan_in")))
+_NORMAL, _UNIFORM = {"mean": 0.0, "stddev": 0.05}, {"minval": -0.05, "maxval": 0.05}
+_INITIALIZERS = {  # Keras's default settings
+    **{"VarianceScaling": _LECUN, "LecunUniform": _LECUN, "LecunNormal": _LECUN, "Orthogonal": {"gain": 1.0}},
+    **{"GlorotUniform": _GLOROT, "GlorotNormal": _GLOROT, "HeUniform": _HE, "HeNormal": _HE},
+    **{"RandomNormal": _NORMAL, "TruncatedNormal": _NORMAL, "Normal": _NORMAL},
+    **{"RandomUniform": _UNIFORM, "Uniform": _UNIFORM},
 }
 # The variance of a normal distribution cut off at two standard deviations.
 _TRUNCATED = 0.7737413035499232
@@ -276,8 +274,8 @@ class CriticalScale(NamedTuple):
 def critical_scale(activation, bias_variance=0.0) -> CriticalScale:
     """Find the least σ_w for which χ = σ_w² E[φ'²] is 1 at a fixed point q* = σ_w² E[φ²] + σ_b² of the variance.
 
-    On the line χ = 1, q* alone is unknown (Schoenholz et al. 2017, section 3). An activation that is critical at every q*,
-    as ReLU without biases, gets q* = 1; one that is critical only in the limit q* → 0, as tanh without biases, gets 0.
+    On the line χ = 1, q* alone is unknown (Schoenholz et al. 2017, section 3). An activation that is critical at every
+    q*, as ReLU without biases, gets q* = 1; one that is critical only for q* → 0, as tanh without biases, gets 0.
 
     Raises `ValueError` if there is none for q* between 1e-6 and 1e6, or if the bias variance is negative.
     """
@@ -355,7 +353,7 @@ class Profile:
 
 
 def predict_profile(activation, kernel_initializer, widths, x, batch_normalization=False, residual=False) -> Profile:
-    """Predict deltas and kernel gradients of the net of `build_mlp` with random kernels, relative to the last hidden layer.
+    """Predict deltas and kernel gradients of the untrained net of `build_mlp`, relative to its last hidden layer.
 
     It is the root mean square over nets and samples, exact in the limit of wide layers, and comparable with the
     per-sample values of `inspect_layers`; the band says how far a single net of these widths strays.
@@ -412,9 +410,12 @@ def _check(widths, x, residual, batch_normalization):
         raise ValueError(f"widths is {widths}; {mend}")
     if residual and len(set(widths[1:])) > 1:
         raise ValueError(f"widths is {widths}, but residual blocks need hidden layers of one width; give equal ones")
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        x = np.array(None)  # rows of different lengths
     if x.dtype.kind not in "biuf":
-        raise TypeError(f"x has dtype {x.dtype}; give an array of numbers of shape (samples, {widths[0]})")
+        raise TypeError(f"x has dtype {x.dtype}; give one array of numbers of shape (samples, {widths[0]})")
     if x.ndim != 2 or x.shape[1] != widths[0] or len(x) == 0:
         raise ValueError(f"x has shape {x.shape}, widths begins with {widths[0]}; give shape (samples, {widths[0]})")
     if not np.isfinite(x).all():
@@ -477,43 +478,42 @@ def _finite_width(phi, widths, variances, x, batch_normalization, residual, orth
         mean = keep * mean + pair.phi_mean
         pair.share = np.diag(pair.value).mean() / np.diag(gram).mean()  # of the branch in ‖h‖²
         pair.crossed = 4 * keep * before * pair.phi_variance / np.diag(gram).mean() ** 2
-    hh, hd, dd, s, t = np.zeros((5, layers))
+    hh, hd, dd, s, t, cross = np.zeros((6, layers))
+    branch = np.ones(layers)  # its share in ‖dL/dh‖²
     backward = np.ones_like(gram)
     for layer in reversed(range(layers)):
         pair, n = forward[layer], widths[layer + 1]
-        rho = _correlation(backward) ** 2
-        through = backward * pair.slope
-        delta = pair.slopes * (1 + 2 * rho) - 1 - orthogonal * 2 * (rho + pair.t**2 * pair.c**2)
-        hh[layer] = (pair.share**2 * (pair.values - 1 - orthogonal * 2 * pair.s**2 * pair.c**2)).mean() + pair.crossed
-        hd[layer] = pair.share * (pair.mixed - 1 - orthogonal * 2 * pair.s * pair.t * pair.c**2).mean()
-        dd[layer] = delta.mean()
+        rho, fixed = _correlation(backward) ** 2, 2 * orthogonal * pair.c**2  # an orthogonal kernel keeps the norm
+        backward_values = pair.slopes * (1 + 2 * rho) - 1 - 2 * orthogonal * rho - fixed * pair.t**2
+        hh[layer] = (pair.share**2 * (pair.values - 1 - fixed * pair.s**2).mean() + pair.crossed) / n
+        hd[layer] = pair.share * (pair.mixed - 1 - fixed * pair.s * pair.t).mean() / n
+        dd[layer] = backward_values.mean() / n
+        s[layer], t[layer] = 1 - pair.share + pair.share * pair.s, pair.t
+        through = backward * pair.slope * widths[layer] * variances[layer]
         if residual and layer > 0:
-            through *= widths[layer] * variances[layer]
-            branch = np.diag(through).mean() / np.diag(backward + through).mean()
-            dd[layer] = branch**2 * dd[layer] + 4 * branch * (1 - branch) * rho.mean()
-            hd[layer] *= branch
-            through = backward + through
-        s[layer], t[layer] = (1 - pair.share) + pair.share * pair.s, pair.t
-        hh[layer], hd[layer], dd[layer] = hh[layer] / n, hd[layer] / n, dd[layer] / n
-        backward = through
+            branch[layer] = np.diag(through).mean() / np.diag(backward + through).mean()
+            cross[layer] = 4 * branch[layer] * (1 - branch[layer]) * rho.mean() / n
+        backward = backward + through if residual and layer > 0 else through
+        backward = backward / np.diag(backward).mean()
     # ln‖h^l‖² strays by Σ_j strays[l + 1, j] η_j, with Var η_j = hh[j]; the input does not stray.
     strays = np.zeros((layers + 1, layers))
     for layer in range(layers):
         strays[layer + 1] = s[layer] * strays[layer] + np.eye(layers)[layer]
-    steps = np.triu(np.ones((layers, layers)))  # ln‖δ^l‖²: the random factors of the layers l … L-1
-    steps[:, -1] = 0
-    from_delta = steps @ (t[:, None] * strays[:-1])
+    # ln(‖δ^l‖²/‖δ^L‖²) takes the share branch[j] of the blocks j > l, its own slopes φ', and not those of layer L.
+    above = np.triu(np.ones((layers, layers)), 1)
+    steps = above * branch + np.eye(layers)
+    steps[:, -1] -= 1
+    from_delta, none = steps @ (t[:, None] * strays[:-1]), np.zeros_like(steps)
 
     def variance(a, b):
-        return a**2 @ hh + 2 * (a * b) @ hd + b**2 @ dd
+        return a**2 @ hh + 2 * (a * b) @ hd + b**2 @ dd + b.any() * (above @ cross)
 
-    none = np.zeros_like(steps)
     bands = []
-    for above, below in ((from_delta, none), (from_delta + strays[:-1], none + strays[-2])):
-        centre = (variance(below, none) - variance(above, steps)) / 2
-        centre -= centre[-1]
-        half_width = _QUANTILE_90 * np.sqrt(np.maximum(variance(above - below, steps), 0))
-        bands.append(np.stack([centre - half_width, centre + half_width]))
+    for top, bottom in ((from_delta, none), (from_delta + strays[:-1], none + strays[-2])):
+        # Both are log-normal about their mean, the prediction.
+        centre = (variance(bottom, none) - variance(top, steps)) / 2
+        half_width = _QUANTILE_90 * np.sqrt(np.maximum(variance(top - bottom, steps), 0))
+        bands.append(centre - centre[-1] + half_width * np.array([[-1.0], [1.0]]))
     return bands
 
 
