@@ -318,6 +318,21 @@ def test_ratios_of_twelve_layers(moons, activation, initializer):
                 assert low < rms_ratio(measured) < high, name
 
 
+@pytest.mark.parametrize(
+    ("activation", "initializer", "measured"),
+    [
+        ("sigmoid", "glorot_uniform", 5.28e-7),
+        ("selu", "lecun_normal", 1.412),
+        ("tanh", keras.initializers.RandomNormal(stddev=1.0), 4275),
+        ("tanh", "glorot_uniform", 0.956),
+    ],
+)
+def test_kernel_gradient_of_layer_2_over_layer_12(moons, activation, initializer, measured):
+    """Measured once with Keras on the moons, root mean square over many draws of 100 units."""
+    profile = predict_profile(activation, initializer, [2, *[100] * 12], moons.x_train)
+    assert profile.kernel_gradient_rms[1] == pytest.approx(measured, rel=0.06)
+
+
 # Batch normalization and residual blocks
 
 

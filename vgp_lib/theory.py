@@ -455,10 +455,11 @@ def _finite_width(phi, widths, variances, x, batch_normalization, residual, orth
 
     Every layer multiplies ‖δ‖² by a random factor of relative variance (3κ - 1)/n, κ = E[φ'⁴]/E[φ'²]², so ln‖δ‖² is
     normal, its mean lowered by half its variance (Hanin & Nica 2019, theorem 1, for ReLU: 5/n). To first order in 1/n
-    we add what the forward pass does: ‖h‖² strays, too, shares its masks with δ, and moves q of the next layers. And
-    since the RMS over samples is what is measured, we average the covariance over pairs of samples, whose z have
-    correlation c: E[f(z) g(z')] = Σ_k f_k g_k c^k with the Hermite coefficients of f and g. For few units the backward
-    variance is larger than first order says (ten ReLU units: .87, not .5), which one sample's exact law corrects.
+    we add what the forward pass does: ‖h‖² strays, too, and shares its masks with δ. (That it moves q, and so E[φ'²],
+    changes the width of the band by about a tenth; it is left out.) And since the RMS over samples is what is measured,
+    we average the covariance over pairs of samples, whose z have correlation c: E[f(z) g(z')] = Σ_k f_k g_k c^k with
+    the Hermite coefficients of f and g. For few units the backward variance is larger than first order says (ten ReLU
+    units: .87, not .5), which one sample's exact law corrects.
     """
     x = x[np.linspace(0, len(x) - 1, min(len(x), _PAIRED_SAMPLES)).astype(int)]
     gram = x @ x.T / widths[0]
@@ -473,17 +474,17 @@ def _finite_width(phi, widths, variances, x, batch_normalization, residual, orth
         mean = keep * mean + pair.phi_mean
         pair.share = np.diag(pair.value).mean() / np.diag(gram).mean()  # of the branch in ‖h‖²
         pair.crossed = 4 * keep * before * pair.phi_variance / np.diag(gram).mean() ** 2
-    hh, hd, dd, s, t, cross = np.zeros((6, layers))
+    hh, hd, dd, s, cross = np.zeros((5, layers))
     branch = np.ones(layers)  # its share in ‖dL/dh‖²
     backward = np.ones_like(gram)
     for layer in reversed(range(layers)):
         pair, n = forward[layer], widths[layer + 1]
-        rho, fixed = _correlation(backward) ** 2, 2 * orthogonal * pair.c**2  # an orthogonal kernel keeps the norm
-        backward_values = pair.slopes * (1 + 2 * rho) - 1 - 2 * orthogonal * rho - fixed * pair.t**2
-        hh[layer] = (pair.share**2 * (pair.values - 1 - fixed * pair.s**2).mean() + pair.crossed) / n
-        hd[layer] = pair.share * (pair.mixed - 1 - fixed * pair.s * pair.t).mean() / n
-        dd[layer] = backward_values.mean() / n * pair.beyond_first_order(n)
-        s[layer], t[layer] = 1 - pair.share + pair.share * pair.s, pair.t
+        rho = _correlation(backward) ** 2
+        kept, kept_back = orthogonal * 2 * (pair.s * pair.c) ** 2, orthogonal * 2 * rho  # it keeps the norm
+        hh[layer] = (pair.share**2 * (pair.values - 1 - kept).mean() + pair.crossed) / n
+        hd[layer] = pair.share * (pair.mixed - 1).mean() / n
+        dd[layer] = (pair.slopes * (1 + 2 * rho) - 1 - kept_back).mean() / n * pair.beyond_first_order(n)
+        s[layer] = 1 - pair.share + pair.share * pair.s
         through = backward * pair.slope * widths[layer] * variances[layer]
         if residual and layer > 0:
             branch[layer] = np.diag(through).mean() / np.diag(backward + through).mean()
@@ -498,13 +499,13 @@ def _finite_width(phi, widths, variances, x, batch_normalization, residual, orth
     above = np.triu(np.ones((layers, layers)), 1)
     steps = above * branch + np.eye(layers)
     steps[:, -1] -= 1
-    from_delta, none = steps @ (t[:, None] * strays[:-1]), np.zeros_like(steps)
+    none = np.zeros_like(steps)
 
     def variance(a, b):
         return a**2 @ hh + 2 * (a * b) @ hd + b**2 @ dd + b.any() * (above @ cross)
 
     bands = []
-    for top, bottom in ((from_delta, none), (from_delta + strays[:-1], none + strays[-2])):
+    for top, bottom in ((none, none), (strays[:-1], none + strays[-2])):
         # Both are log-normal about their mean, the prediction.
         centre = (variance(bottom, none) - variance(top, steps)) / 2
         half_width = _QUANTILE_90 * np.sqrt(np.maximum(variance(top - bottom, steps), 0))
@@ -542,9 +543,9 @@ class _Pairs:
         self.values = pairs(ff, ff, w @ functions[2] ** 2)
         self.slopes = pairs(gg, gg, w @ functions[3] ** 2)
         self.mixed = pairs(ff, gg, w @ (functions[2] * functions[3]))
-        # d ln E[φ²]/d ln q and d ln E[φ'²]/d ln q; under batch normalization q is 1, come what may.
-        (_, *low), (_, *high) = moments(phi, q * 0.999), moments(phi, q * 1.001)
-        self.s, self.t = (0.0 if fixed_q else np.log(b / a)[0] / 0.002 for a, b in zip(low, high, strict=True))
+        # d ln E[φ²]/d ln q; under batch normalization q is 1, come what may.
+        low, high = moments(phi, q * 0.999)[1], moments(phi, q * 1.001)[1]
+        self.s = 0.0 if fixed_q else np.log(high / low)[0] / 0.002
 
     def beyond_first_order(self, n):
         """Compare Var ln S with (3κ - 1)/n, where S = Σ_i φ'(z_i)² g_i² over n units, g ~ N(0, 1).
