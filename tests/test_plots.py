@@ -13,6 +13,10 @@ POINTS, LABELS = RANDOM.normal(size=(12, 2)), np.arange(12) % 2
 SNAPSHOTS = RANDOM.normal(size=(5, 2, 3))
 Z = np.linspace(-2, 2, 9)
 PAIRS = {"tanh": (np.tanh(Z), 1 - np.tanh(Z) ** 2), "relu": (np.maximum(Z, 0), np.where(Z > 0, 1.0, 0.0))}
+REMEDIES = [
+    {"remedy": name, "hidden_layers": str(depth), "loss": loss, "loss_p10": loss / 2, "loss_p90": loss * 2}
+    for name, depth, loss in [("a", 10, 0.1), ("b", 10, 0.4), ("a", 30, 0.6), ("b", 30, 0.5)]
+]
 
 
 def left_of_centre(x):
@@ -27,6 +31,8 @@ PLOTS = {
     "boundary": lambda **ax: plots.boundary(left_of_centre, POINTS, LABELS, **ax),
     "weights": lambda **ax: plots.weights(SNAPSHOTS, **ax),
     "histogram": lambda **ax: plots.histogram(EPOCHS, **ax),
+    "prediction": lambda **ax: plots.prediction(SEEDS.T, EPOCHS, [EPOCHS / 2, EPOCHS * 2], **ax),
+    "remedies": lambda **ax: plots.remedies(REMEDIES, **ax),
 }
 every_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 
@@ -316,3 +322,29 @@ def test_reference_is_a_named_horizontal_line_behind_the_data():
     assert list(line.get_ydata()) == [0.7, 0.7] and line.get_zorder() < data.get_zorder()
     assert legend_of(ax) == ["chance"]
     assert line.is_dashed()
+
+
+# The prediction beside the measurement
+
+
+def test_prediction_draws_the_measured_values_relative_to_the_last_layer():
+    measured = np.array([[1.0, 2.0, 4.0], [3.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
+    predicted = np.array([0.5, 0.8, 1.0])
+    ax = plots.prediction(measured, predicted, [predicted / 2, predicted * 2])
+    dashed, line = ax.get_lines()
+    np.testing.assert_array_equal(data_of(dashed)[1], predicted)
+    np.testing.assert_allclose(data_of(line)[1], np.median(measured / measured[:, -1:], axis=0))
+    np.testing.assert_allclose(band_of(ax.collections[0]), [predicted / 2, predicted * 2])
+    assert ax.get_yscale() == "log" and len(legend_of(ax)) == 3
+
+
+# The remedies
+
+
+def test_remedies_puts_the_best_at_the_top_and_a_band_on_every_loss():
+    ax = plots.remedies(REMEDIES)
+    # judged by its worst depth: b (0.5) before a (0.6), so b lies higher
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    losses = [data_of(container[0])[0] for container in ax.containers]
+    np.testing.assert_array_equal(losses, [[0.1, 0.4], [0.6, 0.5]])
+    assert ax.get_xscale() == "log" and len(legend_of(ax)) == 3

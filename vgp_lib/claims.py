@@ -19,6 +19,7 @@ import tensorflow as tf
 from vgp_lib.data import load_moons, make_spirals
 from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change
 from vgp_lib.models import build_mlp
+from vgp_lib.theory import predict_profile
 from vgp_lib.training import train
 
 CLAIMS_CSV = Path(__file__).resolve().parent.parent / "data" / "claims.csv"
@@ -240,6 +241,14 @@ def _shortcut(repaired):
     return {"": abs(shortcut / by_w1 - 1)}
 
 
+def _product():
+    x = tf.constant(1.0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = 0.1 * (10 * x)
+    return {"": [float(tape.gradient(y, x))]}
+
+
 def _slope_at(activation, z):
     with tf.GradientTape() as tape:
         point = tf.Variable(float(z))
@@ -247,8 +256,8 @@ def _slope_at(activation, z):
     return {"": [float(tape.gradient(value, point))]}
 
 
-def _factor_per_layer():
-    return {"": (np.array(_ratios(hidden_layers=12)) / _ratios(hidden_layers=4)) ** (1 / 8)}
+def _factor_per_layer(**net):
+    return (np.array(_ratios(hidden_layers=12, **net)) / _ratios(hidden_layers=4, **net)) ** (1 / 8)
 
 
 def _eight_layers():
@@ -276,6 +285,72 @@ def _dead(learning_rate):
     return [report.dead[:-1].mean() for report in _reports(runs)]
 
 
+def _predicted_over_measured():
+    """Delta ratio at 100 units, root mean square over the seeds, predicted over measured."""
+    cases = {}
+    for activation, initializer in (("sigmoid", "glorot_uniform"), ("tanh", "glorot_uniform"), ("relu", "he_normal")):
+        net = {"hidden_layers": 6, "units": 100, "activation": activation, "kernel_initializer": initializer}
+        deltas = np.square([report.delta_rms for report in _reports(**net)]).mean(axis=0)
+        profile = predict_profile(activation, initializer, [2] + 6 * [100], load_moons().x_train)
+        cases[f"{activation}, {initializer}"] = [profile.delta_ratio / np.sqrt(deltas[0] / deltas[-2])]
+    return cases
+
+
+def _share_in_band():
+    """Share of the seeds whose delta ratio lies within the predicted 80 % band, ten units."""
+    cases = {}
+    for activation, initializer in (("sigmoid", "glorot_uniform"), ("relu", "he_normal")):
+        ratios = np.array(_delta_ratios(activation=activation, kernel_initializer=initializer))
+        profile = predict_profile(activation, initializer, [2] + 10 * [10], load_moons().x_train)
+        low, high = profile.band.delta_ratio
+        cases[f"{activation}, {initializer}"] = [np.mean((low < ratios) & (ratios < high))]
+    return cases
+
+
+def _scaled(sigma_w):
+    return keras.initializers.VarianceScaling(sigma_w**2, mode="fan_in")
+
+
+def _solved(**net):
+    return [np.mean(_train(**net).accuracy[-1] > 0.95)]
+
+
+def _loss_and_ladder():
+    """Gradient ratio with the squared error over that with cross-entropy, ten sigmoid layers."""
+    moons, nets = load_moons(), [build_mlp(seed=seed) for seed in SEEDS]
+    by_loss = [
+        [inspect_layers(net, moons.x_train, moons.y_train, loss).gradient_ratio for net in nets]
+        for loss in ("mse", "binary_crossentropy")
+    ]
+    return {"": np.divide(*by_loss)}
+
+
+def _with_dropout():
+    """Gradient ratio with dropout of 0.2 after every layer, over that without, same weights."""
+    moons, ratios = load_moons(), []
+    for seed in SEEDS:
+        plain = build_mlp(seed=seed)
+        layers = [keras.Input((2,))]
+        for layer in plain.layers[1:-1]:
+            layers += [layer, keras.layers.Dropout(0.2, seed=seed)]
+        reports = [
+            inspect_layers(net, moons.x_train, moons.y_train)
+            for net in (keras.Sequential([*layers, plain.layers[-1]]), plain)
+        ]
+        ratios.append(reports[0].gradient_ratio / reports[1].gradient_ratio)
+    return {"": ratios}
+
+
+def _shared_initializer():
+    """Share of equal weights in two layers that share one initializer object."""
+    shares = []
+    for seed in SEEDS:
+        shared = keras.initializers.HeNormal(seed)
+        one, two = (np.asarray(shared((10, 10))) for _ in range(2))
+        shares.append(np.mean(one == two))
+    return {"": shares}
+
+
 CLAIMS = (
     Claim("01-plateau", "Ten sigmoid layers stay at ln 2 = 0.693.", "course", "last loss, Adam, 100 epochs", 0.68, 0.7,
           lambda: {"": _tutorial("sigmoid", "Adam").loss[-1]}),
@@ -290,6 +365,8 @@ CLAIMS = (
           "relative error against differences", 0, 1e-4, lambda: _shortcut(repaired=False)),
     Claim("01-repaired", "de/dw1 = de/dw2 w2 σ'(z1) a0 / a1.", "course", "relative error against differences", 0, 1e-4,
           lambda: _shortcut(repaired=True)),
+    Claim("01-product", "Where the gradient passes the weights 0.1 and 10, it becomes ten times as large.",
+          "texts on the web", "autodiff, y = 0.1 (10 x)", 9, 11, _product),
     Claim("01-saturation", "The sigmoid's slope at z = 10 is 0.", "texts on the web", "autodiff", 0, 1e-9,
           lambda: _slope_at("sigmoid", 10)),
     Claim("02-percent", "The percent change of the first layer tells the sick net from the healthy one.",
@@ -313,7 +390,8 @@ CLAIMS = (
     Claim("03-three", "Three sigmoid layers learn.", "course", "last loss, Adam, 100 epochs", 0, 0.6,
           lambda: {"": _train(hidden_layers=3).loss[-1]}),
     Claim("03-slope", "Every sigmoid layer multiplies the gradient by about 0.2.", "theory: 0.236 for wide layers",
-          "eighth root of the gradient ratio at 12 over 4 layers", 0.15, 0.3, _factor_per_layer),
+          "eighth root of the gradient ratio at 12 over 4 layers", 0.15, 0.3,
+          lambda: {"": _factor_per_layer()}),
     Claim("03-optimizer", "Eight sigmoid layers do not learn.", "course", "last loss, 300 full-batch steps", 0.68, 0.7,
           _eight_layers),
     Claim("03-width", "Wider layers help the gradient tenfold.", "a question from class",
@@ -338,4 +416,47 @@ CLAIMS = (
           lambda: {"learning rate 1": _dead(1.0), "learning rate 0.1": _dead(0.1)}),
     Claim("04-leaky", "A leaky ReLU net has no dead units.", "course", "share of dead units before training", 0, 0,
           lambda: {"": [report.dead[:-1].mean() for report in _reports(activation="leaky_relu")]}),
+    Claim("05-predicted", "The ladder can be predicted before training, within 15 %.", "theory, wide layers",
+          "delta ratio, 6 layers of 100 units, RMS over seeds: predicted over measured", 0.85, 1.15,
+          _predicted_over_measured),
+    Claim("05-band", "Theory knows how far a net of ten units strays: most nets lie in its 80 % band.", "theory",
+          "share of the seeds inside, delta ratio of 10 layers", 0.6, 0.95, _share_in_band),
+    Claim("05-above-one", "Weights above 1 make the gradient explode.", "texts on the web",
+          "delta ratio, 10 sigmoid layers, weights of standard deviation 1.26", 1, np.inf,
+          lambda: {"": _delta_ratios(kernel_initializer=_scaled(4))}),
+    Claim("05-quarter", "A sigmoid layer passes on at most a quarter, for its slope is at most 0.25.",
+          "texts on the web", "eighth root of the gradient ratio at 12 over 4 layers", 0, 0.25, lambda: {
+              "Glorot": _factor_per_layer(),
+              "He": _factor_per_layer(kernel_initializer="he_normal"),
+              "sigma_w = 4": _factor_per_layer(kernel_initializer=_scaled(4))}),
+    Claim("05-small", "Small weights help: initialize them small.", "texts on the web",
+          "delta ratio, 10 tanh layers, standard deviation 0.05", 0.1, np.inf,
+          lambda: {"": _delta_ratios(activation="tanh", kernel_initializer=_scaled(0.05 * 10**0.5))}),
+    Claim("05-scale", "At its critical scale the sigmoid keeps more than a hundredth of delta.", "theory",
+          "delta ratio, 10 layers, sigma_w = 10.15", 0.01, 20,
+          lambda: {"": _delta_ratios(kernel_initializer=_scaled(10.149))}),
+    Claim("05-shared", "Layers that share one initializer object get the same weights in Keras 3.", "Keras",
+          "share of equal weights", 1, 1, _shared_initializer),
+    Claim("05-bn", "With batch normalization ten sigmoid layers learn.", "Ioffe & Szegedy 2015",
+          "last loss, Adam, 100 epochs", 0, 0.3, lambda: {"": _train(batch_normalization=True).loss[-1]}),
+    Claim("05-bn-one", "Batch normalization keeps gradients at 1, within a factor of 2.", "texts on the web",
+          "delta ratio before training, 10 layers", 0.5, 2,
+          lambda: {name: _delta_ratios(activation=name, batch_normalization=True) for name in ("sigmoid", "relu")}),
+    Claim("05-skip-one", "A skip connection keeps gradients at 1, within a factor of 2.", "texts on the web",
+          "delta ratio before training, 10 ReLU blocks, He", 0.5, 2,
+          lambda: {"": _delta_ratios(activation="relu", kernel_initializer="he_normal", residual=True)}),
+    Claim("05-skip", "With skip connections ten sigmoid layers leave ln 2.", "He et al. 2015",
+          "last loss, Adam, 100 epochs", 0, 0.5, lambda: {"": _train(residual=True).loss[-1]}),
+    Claim("05-he", "Most seeds of thirty layers learn.", "course", "share of the seeds above 95 % training accuracy",
+          0.5, 1, lambda: {
+              "sigmoid, He": _solved(hidden_layers=30, kernel_initializer="he_normal"),
+              "ReLU, Glorot": _solved(hidden_layers=30, activation="relu"),
+              "ReLU, He": _solved(hidden_layers=30, activation="relu", kernel_initializer="he_normal")}),
+    Claim("05-never", "The unstable gradient problem can never be solved.", "texts on the web",
+          "share of the seeds that fail, 30 layers, ReLU, residual, batch normalization", 0.5, 1,
+          lambda: {"": [1 - _solved(hidden_layers=30, activation="relu", residual=True, batch_normalization=True)[0]]}),
+    Claim("05-loss", "The loss does not change the ladder, within a factor of 3.", "a question from class",
+          "gradient ratio, squared error over cross-entropy", 1 / 3, 3, _loss_and_ladder),
+    Claim("05-dropout", "Dropout mitigates vanishing gradients: tenfold or more.", "texts on the web",
+          "gradient ratio with dropout 0.2 over without", 10, np.inf, _with_dropout),
 )  # fmt: skip

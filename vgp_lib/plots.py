@@ -71,6 +71,47 @@ def layers(values, ylabel="kernel gradient, L2 norm", title=None, ax=None):
     return curves(transposed, xlabel="layer (1 is next to the input)", ylabel=ylabel, log=True, title=title, ax=ax)
 
 
+def prediction(measured, predicted, band, ylabel="kernel gradient", ax=None, title=None):
+    """Draw per-layer values, measured and predicted, relative to the last hidden layer.
+
+    Args:
+        measured: array of shape (seeds, hidden layers); median and 10-90 % band are drawn.
+        predicted: array of shape (hidden layers,), such as `Profile.delta_rms`.
+        band: array of shape (2, hidden layers), where 80 % of single nets are predicted, such as `Band.delta_rms`.
+    """
+    measured = np.asarray(measured, dtype=float)
+    at = np.arange(1, len(predicted) + 1)
+    ax = _axes(ax)
+    ax.fill_between(at, *band, color=_GREY, alpha=0.2, linewidth=0, label="80 % of the nets, predicted")
+    ax.plot(at, predicted, color="black", linestyle="--", label="root mean square, predicted")
+    relative = {"measured": (measured / measured[:, -1:]).T}
+    ax = curves(relative, x=at, xlabel="layer (1 is next to the input)", ylabel=None, log=True, ax=ax)
+    return finish(ax, title, ylabel=f"{ylabel}, last layer = 1", log=True)
+
+
+def remedies(rows, ax=None, title=None):
+    """Draw the last loss of every remedy, best at the top, one marker for each number of hidden layers.
+
+    Args:
+        rows: what `vgp_lib.remedies()` gives: dicts with remedy, hidden_layers, loss, loss_p10 and loss_p90.
+    """
+    depths = sorted({int(row["hidden_layers"]) for row in rows})
+    best = {}
+    for row in rows:
+        best[row["remedy"]] = max(best.get(row["remedy"], 0), float(row["loss"]))
+    names = sorted(best, key=best.get, reverse=True)
+    ax = _axes(ax, 7.0, 0.24 * len(names) + 1)
+    for index, depth in enumerate(depths):
+        chosen = [row for row in rows if int(row["hidden_layers"]) == depth]
+        at = [names.index(row["remedy"]) + 0.3 * (index - (len(depths) - 1) / 2) for row in chosen]
+        loss, low, high = (np.array([float(row[key]) for row in chosen]) for key in ("loss", "loss_p10", "loss_p90"))
+        look = style(index) | {"linestyle": "none", "markersize": 5}
+        ax.errorbar(loss, at, xerr=[loss - low, high - loss], label=f"{depth} hidden layers", elinewidth=1.2, **look)
+    ax.axvline(np.log(2), color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2, label="ln 2", zorder=0)
+    ax.set(xscale="log", yticks=range(len(names)), yticklabels=names)
+    return finish(ax, title, xlabel="training loss")
+
+
 def points(x, y, ax=None, title=None):
     """Scatter points of shape (samples, 2); class 0 and class 1 differ in colour and in marker."""
     ax = _axes(ax, 4.5, 3.2)
