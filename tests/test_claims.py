@@ -43,7 +43,7 @@ def test_every_measured_median_lies_near_the_stored_band(measured):
 def test_ids_are_unique_and_name_their_notebook():
     ids = [claim.id for claim in ledger.CLAIMS]
     assert len(set(ids)) == len(ids)
-    assert {name[:2] for name in ids} == {"01", "02", "03", "04", "05"}
+    assert {name[:2] for name in ids} == {"01", "02", "03", "04", "05", "06"}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,24 @@ def relu_slope_at_zero_is_one(patch):
     patch.setattr(keras.activations, "get", lambda name: lambda z: tf.where(z >= 0, z, 0.0))
 
 
+def clipping_forgotten(patch):
+    patch.setattr(training._Program, "_clip", lambda program, gradient: gradient)
+
+
+def lag_counted_from_the_first_step(patch):
+    right = gradients.gradient_by_lag
+    patch.setattr(ledger, "gradient_by_lag", lambda *arguments: right(*arguments)[::-1])
+
+
+def gain_ignored(patch):
+    patch.setattr(keras.initializers, "Orthogonal", lambda gain: keras.initializers.OrthogonalInitializer())
+
+
+def forget_measurements():
+    for cached in (training._program, ledger._tutorial, ledger._lags, ledger._remembered):
+        cached.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("fault", "ids"),
     [
@@ -217,16 +235,17 @@ def relu_slope_at_zero_is_one(patch):
         (width_ignored, ["01-ladder"]),
         (dead_units_not_counted, ["04-dead"]),
         (relu_slope_at_zero_is_one, ["04-zero"]),
+        (clipping_forgotten, ["06-clipping"]),
+        (lag_counted_from_the_first_step, ["06-orthogonal"]),
+        (gain_ignored, ["06-singular"]),
     ],
 )
 def test_a_wrong_library_turns_claims_red(fault, ids, monkeypatch):
     right = {row["id"]: row["verdict"] for row in vgp.claims()}
-    training._program.cache_clear()
-    ledger._tutorial.cache_clear()
+    forget_measurements()
     fault(monkeypatch)
     try:
         wrong = {row["id"]: row["verdict"] for row in ledger.measure(*ids)}
     finally:
-        training._program.cache_clear()
-        ledger._tutorial.cache_clear()
+        forget_measurements()
     assert any(wrong[name] != right[name] for name in ids), wrong

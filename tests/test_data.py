@@ -194,3 +194,45 @@ def test_a_change_that_looks_harmless_is_noticed(monkeypatch, tmp_path, old, new
     monkeypatch.setattr(data, "MOONS_CSV", copy)
     with pytest.raises(ValueError, match=r"damaged.*git checkout"):
         vgp.load_moons()
+
+
+# The first bit
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(10, 2), (502, 30)])
+def test_first_bit_has_four_fifths_for_training_and_as_many_of_each_class(samples, steps):
+    bits, train = vgp.make_first_bit(samples, steps), samples * 4 // 5
+    shapes = [(train, steps, 1), (train,), (samples - train, steps, 1), (samples - train,)]
+    assert [array.shape for array in bits] == shapes
+    assert {array.dtype for array in bits} == {np.dtype("float32")}
+    assert np.concatenate([bits.y_train, bits.y_test]).tolist().count(1.0) == samples // 2
+
+
+def test_the_first_bit_gives_the_class_and_nothing_else_does():
+    bits = vgp.make_first_bit(20000, 4, noise=0.3)
+    first, later = bits.x_train[:, 0, 0], bits.x_train[:, 1:, 0]
+    np.testing.assert_array_equal(first, 2 * bits.y_train - 1)
+    assert later.std() == pytest.approx(0.3, rel=0.02) and abs(later.mean()) < 0.01
+    assert np.abs(np.corrcoef(np.column_stack([first, later]).T) - np.eye(4)).max() < 0.03
+
+
+def test_first_bit_comes_again_with_its_seed_only():
+    one, same, other = (vgp.make_first_bit(50, 3, seed=seed) for seed in (3, 3, 4))
+    for a, b in zip(one, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.x_train, other.x_train)
+    assert not np.array_equal(one.y_train, other.y_train)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("samples", value) for value in (0, 8, 11, 500.0, None)),
+        *(("time_steps", value) for value in (1, 0, 2.0, True)),
+        *(("noise", value) for value in (-0.1, float("nan"), float("inf"), "0")),
+        *(("seed", value) for value in (-1, 1.5)),
+    ],
+)
+def test_first_bit_refuses_bad_input_naming_the_argument(argument, value):
+    with pytest.raises((ValueError, TypeError), match=argument):
+        vgp.make_first_bit(**{argument: value})

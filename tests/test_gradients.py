@@ -1256,3 +1256,123 @@ def test_probabilities_outside_0_to_1_are_refused_since_keras_would_cut_them_off
         vgp.inspect_layers(model, x, y)
     report = vgp.inspect_layers(model, x, y, keras.losses.BinaryCrossentropy(from_logits=True))
     assert report.delta_rms[0] > 0
+
+
+# The gradient against the time lag
+
+
+def lag_by_differences(model, x, y, step=1e-3):
+    """Central differences: shift the projection W x_t by way of inputs that hold it, for an identity kernel."""
+
+    def losses(inputs):
+        p = np.asarray(model(inputs), "float64")[:, 0]
+        return -(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+    square = np.zeros(x.shape[:2])
+    for t in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            shift = np.zeros_like(x)
+            shift[:, t, j] = step
+            square[:, t] += ((losses(x + shift) - losses(x - shift)) / (2 * step)) ** 2
+    return np.sqrt(square.mean(axis=0))[::-1]
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("simple_rnn", 1), ("lstm", 4), ("gru", 3)])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_lag_gradient_agrees_with_central_differences(cell, gates, steps):
+    # An identity kernel makes the inputs the projection themselves, and the derivative one with respect to x.
+    model = vgp.build_rnn(cell, units=2, input_dim=2 * gates, kernel_initializer="identity", seed=1)
+    model.get_layer("output").set_weights([normal(2, 1), np.zeros(1)])
+    x, y = normal(5, steps, 2 * gates), np.array([0, 1, 1, 0, 1])
+    measured = vgp.gradient_by_lag(model, x, y)
+    assert measured.shape == (steps,) and measured.dtype == np.float64
+    np.testing.assert_allclose(measured, lag_by_differences(model, x, y), rtol=2e-2, atol=1e-4)
+
+
+def test_lag_gradient_of_a_linear_chain_is_a_power():
+    power = keras.initializers.Constant(0.5)
+    model = vgp.build_rnn(units=1, activation="linear", recurrent_initializer=power, seed=1)
+    lags = vgp.gradient_by_lag(model, normal(6, 9, 1), np.array([0, 1, 1, 0, 1, 0]))
+    np.testing.assert_allclose(lags / lags[0], 0.5 ** np.arange(9), rtol=1e-5)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 3.0])
+def test_lag_gradient_stays_below_the_power_of_the_largest_singular_value(gain):
+    model = vgp.build_rnn(recurrent_initializer=keras.initializers.Orthogonal(gain=gain), seed=2)
+    lags = vgp.gradient_by_lag(model, normal(8, 12, 1), np.arange(8) % 2)
+    assert (lags <= lags[0] * gain ** np.arange(12) * 1.0001).all()
+    assert lags[-1] > 0
+
+
+def test_lag_gradients_make_up_the_delta_of_the_report():
+    model = sequential(layers.LSTM(4, return_sequences=True), layers.GRU(3), head(), shape=(6, 2))
+    x, y = normal(5, 6, 2), np.array([0, 1, 1, 0, 1])
+    lags = vgp.gradient_by_lag(model, x, y)
+    assert np.sqrt((lags**2).sum()) == pytest.approx(vgp.inspect_layers(model, x, y).delta_rms[0])
+
+
+def test_lag_is_counted_from_the_step_that_is_computed_last():
+    def model(backwards):
+        return sequential(layers.SimpleRNN(3, go_backwards=backwards, name="r"), head(), shape=(5, 2))
+
+    one, other = model(False), model(True)
+    other.set_weights(one.get_weights())
+    x, y = normal(4, 5, 2), np.array([0, 1, 1, 0])
+    lags = vgp.gradient_by_lag(one, x, y)
+    assert lags[0] > 2 * lags[-1] or lags[-1] > 2 * lags[0]
+    np.testing.assert_allclose(vgp.gradient_by_lag(other, x[:, ::-1], y), lags, rtol=1e-5)
+
+
+def test_lag_gradient_of_a_faded_net_is_not_zero():
+    model = vgp.build_rnn(recurrent_initializer=keras.initializers.RandomNormal(stddev=0.001), seed=1)
+    lags = vgp.gradient_by_lag(model, normal(4, 12, 1), np.array([0, 1, 1, 0]))
+    assert 0 < lags[-1] < 1e-25
+
+
+def test_lag_gradient_needs_one_recurrent_layer_called_once(batch):
+    with pytest.raises(ValueError, match="no recurrent layer; give one with SimpleRNN"):
+        vgp.gradient_by_lag(vgp.build_mlp(1), *batch)
+    inputs, shared = keras.Input((4, 2)), layers.SimpleRNN(2, name="shared")
+    twice = keras.Model(inputs, head()(layers.Concatenate()([shared(inputs), shared(2 * inputs)])))
+    with pytest.raises(ValueError, match="'shared' is called 2 times"):
+        vgp.gradient_by_lag(twice, normal(3, 4, 2), np.array([0, 1, 0]))
+
+
+# Where a net leaves the finite numbers
+
+
+def chain(*weights, activation="linear"):
+    """One unit a layer, the given weights, no biases; the last one is the output."""
+    model = sequential(
+        *[layers.Dense(1, activation, use_bias=False, name=f"d{i}") for i in range(len(weights))], shape=(1,)
+    )
+    model.set_weights([np.full((1, 1), weight) for weight in weights])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("weights", "x", "found"),
+    [
+        ((1.0, 1.0, 1.0), 1.0, None),
+        ((1e20, 1e15, 1e20), 1.0, ("d2", "output")),
+        ((1e20, 1e20, 1e-40), 1.0, ("d1", "output")),
+        ((1.0, 1.0, 1e25), 1.0, (None, "loss")),  # its square is beyond float32
+        ((1e-25, 1e25, 1e15), 1.0, ("d0", "delta")),
+        ((1e-20, 1.0, 1e10), 1e20, ("d0", "kernel gradient")),
+    ],
+)
+def test_the_first_number_that_is_not_finite_is_found_in_the_order_of_computation(weights, x, found):
+    model = chain(*weights)
+    assert vgp.gradients.first_nonfinite(model, [[x], [-x]], [0.0, 0.0], "mse") == found
+
+
+def test_minus_infinity_behind_a_relu_is_no_failure_but_it_is_one_at_the_end():
+    data = [[1e10], [1e10]], [0.0, 0.0], "mse"
+    assert vgp.gradients.first_nonfinite(chain(-1e30, 1.0, activation="relu"), *data) is None
+    assert vgp.gradients.first_nonfinite(chain(1.0, -1e30, activation="relu"), *data) == ("d1", "output")
+
+
+def test_huge_activations_are_printed_short(batch):
+    model = vgp.build_mlp(2, activation="relu", kernel_initializer=keras.initializers.Constant(1e9))
+    lines = repr(vgp.inspect_layers(model, *batch)).splitlines()
+    assert max(map(len, lines)) < 90 and "e+1" in lines[2]

@@ -309,3 +309,88 @@ def test_what_is_neither_true_nor_false_is_refused(name, value):
 def test_a_layer_as_output_activation_is_refused():
     with pytest.raises(TypeError, match="output_activation is the layer"):
         vgp.build_mlp(output_activation=keras.layers.PReLU())
+
+
+# Recurrent nets
+
+SEQUENCES = np.random.default_rng(1).normal(size=(6, 5, 2)).astype("float32")
+CELLS = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rnn_is_one_recurrent_layer_and_one_output(cell):
+    model = vgp.build_rnn(cell, units=4, input_dim=2)
+    assert layer_names(model) == ["input", "recurrent", "output"]
+    assert type(model.get_layer("recurrent")) is CELLS[cell]
+    assert model.output_shape == (None, 1) and not model.compiled
+
+
+def test_rnn_defaults_are_those_of_keras():
+    keras.utils.set_random_seed(3)
+    recurrent = keras.layers.SimpleRNN(10).get_config()
+    ours = vgp.build_rnn().get_layer("recurrent").get_config()
+    assert {k: v for k, v in ours.items() if k != "name"} == {k: v for k, v in recurrent.items() if k != "name"}
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_simple_rnn_is_that_of_a_numpy_loop(steps):
+    model = vgp.build_rnn(units=4, input_dim=2, activation="relu", output_activation="linear")
+    give_random_weights(model)
+    kernel, recurrent, bias, head, head_bias = model.get_weights()
+    h = np.zeros((6, 4))
+    for t in range(steps):
+        h = np.maximum(SEQUENCES[:, t] @ kernel + h @ recurrent + bias, 0)
+    np.testing.assert_allclose(model(SEQUENCES[:, :steps]), h @ head + head_bias, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rnn_seed_fixes_the_weights_and_gives_no_two_alike(cell):
+    def weights(seed, global_seed):
+        keras.utils.set_random_seed(global_seed)
+        options = {"kernel_initializer": "orthogonal", "units": 4, "input_dim": 4}
+        return [
+            w for w in vgp.build_rnn(cell, seed=seed, **options).get_weights() if w.shape[:1] == (4,) and w.ndim == 2
+        ]
+
+    one, same, other = weights(7, 0), weights(7, 1), weights(8, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not np.array_equal(one[0], one[1])
+
+
+def test_rnn_initializers_go_to_their_kernels():
+    options = {"kernel_initializer": keras.initializers.Constant(0.5)}
+    model = vgp.build_rnn(recurrent_initializer=keras.initializers.Orthogonal(gain=3.0), **options)
+    kernel, recurrent, bias, head, _ = model.get_weights()
+    assert (kernel == 0.5).all() and (head == 0.5).all() and not bias.any()
+    np.testing.assert_allclose(np.linalg.svd(recurrent, compute_uv=False), np.full(10, 3.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "rnn", None, keras.layers.LSTM], ids=str)
+def test_unknown_cells_are_refused(cell):
+    with pytest.raises(ValueError, match=r"cell is .*give one of \['simple_rnn', 'lstm', 'gru'\]"):
+        vgp.build_rnn(cell)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "error"),
+    [
+        ("units", 0, ValueError),
+        ("input_dim", 1.0, TypeError),
+        ("seed", -1, ValueError),
+        ("activation", "tanhh", ValueError),
+        ("output_activation", None, TypeError),
+        ("activation", keras.layers.ReLU(), TypeError),
+        ("output_activation", keras.layers.ReLU(), TypeError),
+        ("kernel_initializer", "tanh", ValueError),
+        ("recurrent_initializer", keras.initializers.Orthogonal, TypeError),
+    ],
+)
+def test_rnn_refuses_bad_arguments_naming_them(argument, value, error):
+    with pytest.raises(error, match=argument):
+        vgp.build_rnn(**{argument: value})
+
+
+def test_rnn_initializer_with_its_own_seed_is_refused():
+    with pytest.raises(ValueError, match=r"recurrent_initializer carries its own seed, 11.*build_rnn"):
+        vgp.build_rnn(recurrent_initializer=keras.initializers.Orthogonal(seed=11))

@@ -21,7 +21,8 @@ def code_cells(notebook):
 
 
 def test_the_course_has_its_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_problem", "02_detection", "03_shallow_fix", "04_relu_fix"]
+    names = ["01_problem", "02_detection", "03_shallow_fix", "04_relu_fix", "06_exploding_gradients"]
+    assert [path.stem for path in NOTEBOOKS] == names
 
 
 def test_the_outputs_come_from_one_clean_run(notebook):

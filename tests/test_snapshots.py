@@ -183,3 +183,92 @@ def test_model_that_only_its_first_batch_would_build_is_refused_before_training(
     model = keras.Sequential([layers.Dense(4, "tanh"), layers.Dense(1, "sigmoid")])  # no initial weights to keep
     with pytest.raises(ValueError, match=r"is not built; begin it with keras\.Input"):
         fit(model)
+
+
+# Where nan began
+
+
+def exploding_model(rate=0.1, **how):
+    wide = keras.initializers.RandomNormal(stddev=2.0)
+    model = vgp.build_mlp(10, activation="relu", kernel_initializer=wide, input_dim=3, seed=3)
+    model.compile(keras.optimizers.SGD(rate), "binary_crossentropy", **how)
+    return model
+
+
+def watch(model, epochs=3, **options):
+    stop = vgp.StopAtNaN(X, Y)
+    options = {"epochs": epochs, "batch_size": 4, "shuffle": False, "verbose": 0} | options
+    return stop, model.fit(X, Y, callbacks=[stop], **options)
+
+
+def test_the_step_and_the_first_layer_of_an_overflow_are_those_of_a_plain_loop(capsys):
+    model, loop = exploding_model(), exploding_model(run_eagerly=True)
+    stop, history = watch(model)
+    for step in range(6):
+        before, batch = loop.get_weights(), slice(4 * (step % 2), 4 * (step % 2) + 4)
+        loop.train_on_batch(X[batch], Y[batch])
+        if not all(np.isfinite(w).all() for w in loop.get_weights()):
+            break
+    assert (stop.epoch, stop.batch) == (step // 2 + 1, step % 2 + 1)
+    assert len(history.history["loss"]) == stop.epoch
+    h, names = X, [layer.name for layer in model.layers[1:]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, kernel, bias in zip(names, before[::2], before[1::2], strict=True):
+            z = h @ kernel + bias
+            h = z if name == "output" else np.maximum(z, 0)
+            if not np.isfinite(h).all():
+                break
+    assert stop.layer == name and not np.isfinite(h).all()
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    text = capsys.readouterr().out
+    assert text == stop.sentence + "\n" == f"{stop}\n"
+    assert f"epoch {stop.epoch}, batch {stop.batch}: the output of layer '{stop.layer}' is the first" in text
+
+
+def test_a_healthy_run_is_not_stopped_and_nothing_is_printed(capsys):
+    model = small_model()
+    model.compile("sgd", "binary_crossentropy", run_eagerly=True)
+    stop, history = watch(model)
+    assert len(history.history["loss"]) == 3
+    assert stop.epoch is None and stop.layer is None and "was finite" in repr(stop)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_new_fit_forgets_the_old_one():
+    model = exploding_model(run_eagerly=True)
+    stop, _ = watch(model)
+    assert stop.epoch
+    model = small_model()
+    model.compile("sgd", "binary_crossentropy", run_eagerly=True)
+    model.fit(X, Y, verbose=0, callbacks=[stop])
+    assert stop.epoch is None and stop.layer is None
+
+
+def test_a_step_that_overflows_with_finite_gradients_names_the_weight():
+    model = small_model()
+    model.compile(keras.optimizers.SGD(3e38), lambda y, p: 1e4 * (y - p) ** 2, run_eagerly=True)
+    stop, _ = watch(model, epochs=1, batch_size=8)
+    assert stop.layer is None and stop.batch == 1
+    assert "gradients are finite" in stop.sentence and "kernel" in stop.sentence
+
+
+def test_an_infinite_loss_is_told_from_an_infinite_layer():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, kernel_initializer=keras.initializers.Constant(1e25))])
+    model.compile("sgd", "mse", run_eagerly=True)
+    stop, _ = watch(model)
+    assert stop.layer is None and "the loss is not" in stop.sentence
+
+
+def test_it_works_for_a_recurrent_net_and_several_steps_per_execution():
+    model = vgp.build_rnn(activation="relu", recurrent_initializer=keras.initializers.Constant(10.0), seed=1)
+    model.compile("sgd", "mse", steps_per_execution=2, jit_compile=False)
+    x = np.ones((8, 60, 1), "float32")
+    stop = vgp.StopAtNaN(x, Y)
+    model.fit(x, Y, batch_size=4, verbose=0, callbacks=[stop])
+    assert (stop.epoch, stop.batch, stop.layer) == (1, 2, "recurrent")
+
+
+def test_bad_data_is_refused_at_once():
+    with pytest.raises(ValueError, match="x has 8 samples and y has 3"):
+        vgp.StopAtNaN(X, Y[:3])

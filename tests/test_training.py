@@ -825,3 +825,20 @@ def test_a_stateful_layer_is_refused(no_training):
 def test_a_model_in_place_of_a_function_is_refused(moons, no_training):
     with pytest.raises((ValueError, TypeError), match="build"):
         quiet(mlp()(), moons)
+
+
+@pytest.mark.parametrize("cell", ["simple_rnn", "gru"])
+def test_one_recurrent_net_is_trained_at_several_lengths_as_fit_does(cell):
+    def build():
+        return vgp.build_rnn(cell, units=2)
+
+    for steps in (3, 2):
+        x, y = np.random.default_rng(0).normal(size=(8, steps, 1)).astype("float32"), LABELS[:8]
+        optimizer = keras.optimizers.SGD(0.5)
+        start, runs = (quiet(build, (x, y), optimizer, epochs=epochs, shuffle=False, seeds=2) for epochs in (0, 2))
+        model = start.model(1)
+        model.compile(keras.optimizers.SGD(0.5), "binary_crossentropy", run_eagerly=True)
+        history = model.fit(x, y, epochs=2, shuffle=False, verbose=0).history
+        np.testing.assert_allclose(runs.loss[:, 1], history["loss"], rtol=1e-5)
+        for ours, theirs in zip(runs.model(1).get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)

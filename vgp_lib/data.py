@@ -1,4 +1,4 @@
-"""The frozen data set of the course, and a harder one."""
+"""The frozen data set of the course, and harder ones."""
 
 import csv
 import hashlib
@@ -13,7 +13,11 @@ _SHA256 = "0db1d9071115da0c92a326bbe4eaa68c703e39b0841d02514973c82810d4c52c"  # 
 
 
 class Data(NamedTuple):
-    """Points in the plane and their class: `x_*` of shape (samples, 2), `y_*` of shape (samples,), all float32."""
+    """Samples and their class, all float32.
+
+    `x_*` has shape (samples, 2), points in the plane, or (samples, time steps, 1), sequences; `y_*` has shape
+    (samples,), labels 0 and 1.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -58,14 +62,10 @@ def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
     Returns `Data`; the points are shuffled, so that every part of it is balanced up to chance.
     Raises `ValueError` if `samples`, `turns` or `noise` is out of range.
     """
-    for name, value in {"samples": samples, "seed": seed}.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{name} is {value!r}; give an integer")
+    _check_integers(samples=samples, seed=seed)
     if samples < 10 or samples % 2 or seed < 0:
         raise ValueError(f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on")
-    for name, value in {"turns": turns, "noise": noise}.items():
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name} is {value!r}; give a number")
+    _check_numbers(turns=turns, noise=noise)
     if not 0 < turns < np.inf or not 0 <= noise < np.inf:
         raise ValueError(f"turns is {turns} and noise is {noise}; give positive turns, and noise of at least 0")
     random = np.random.default_rng(seed)
@@ -76,6 +76,50 @@ def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
     x = np.concatenate([arm, -arm]) + random.normal(0.0, noise, (samples, 2))
     y = np.repeat([0.0, 1.0], samples // 2)
     order = random.permutation(samples)
-    x, y = x[order].astype("float32"), y[order].astype("float32")
-    cut = samples * 4 // 5
+    return _split(x[order], y[order])
+
+
+def make_first_bit(samples=500, time_steps=25, noise=0.2, seed=0) -> Data:
+    """Draw sequences that begin with -1 or 1 and go on with noise; the class tells how they began (1: with 1).
+
+    To answer after the last time step, a recurrent network must remember the first: a small relative of the tasks of
+    Hochreiter & Schmidhuber 1997, section 5. Four fifths of the samples are for training.
+
+    Args:
+        samples: number of sequences; even, at least 10.
+        time_steps: length of the sequences, at least 2; the lag to be bridged is one less.
+        noise: standard deviation of the Gaussian noise in all time steps but the first.
+        seed: of the random generator.
+
+    Returns `Data` with x of shape (samples, time steps, 1).
+    Raises `ValueError` or `TypeError` if an argument is out of range.
+    """
+    _check_integers(samples=samples, time_steps=time_steps, seed=seed)
+    if samples < 10 or samples % 2 or seed < 0:
+        raise ValueError(f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on")
+    _check_numbers(noise=noise)
+    if time_steps < 2 or not 0 <= noise < np.inf:
+        raise ValueError(f"time_steps is {time_steps} and noise is {noise}; give at least 2 steps, noise of at least 0")
+    random = np.random.default_rng(seed)
+    y = random.permutation(np.repeat([0.0, 1.0], samples // 2))
+    x = random.normal(0.0, noise, (samples, time_steps, 1))
+    x[:, 0, 0] = 2 * y - 1
+    return _split(x, y)
+
+
+def _split(x, y):
+    x, y = x.astype("float32"), y.astype("float32")
+    cut = len(x) * 4 // 5
     return Data(x[:cut], y[:cut], x[cut:], y[cut:])
+
+
+def _check_integers(**values):
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} is {value!r}; give an integer")
+
+
+def _check_numbers(**values):
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r}; give a number")

@@ -125,12 +125,16 @@ class LayerReport:
         lines = [f"{'layer':<{width}}  activation      saturated  dead  delta    kernel gradient (batch, per sample)"]
         for i, name in enumerate(self.names):
             lines.append(
-                f"{name:<{width}}  {self.activation_mean[i]:+.2f} ± {self.activation_std[i]:.2f}"
+                f"{name:<{width}}  {_short(self.activation_mean[i], '+')} ± {_short(self.activation_std[i])}"
                 f"  {self.saturated[i]:9.0%} {self.dead[i]:5.0%}  {self.delta_rms[i]:.1e}"
                 f"  {self.kernel_gradient_norm[i]:.1e}  {self.kernel_gradient_rms[i]:.1e}"
             )
         ratios = f"kernel gradient {self.gradient_ratio:.1e}, delta {self.delta_ratio:.1e}"
         return "\n".join([*lines, f"first hidden / last hidden layer: {ratios}"])
+
+
+def _short(value, sign=""):
+    return f"{value:{sign}.2f}" if abs(value) < 1000 else f"{value:{sign}.0e}"
 
 
 def _first_over_last_hidden(values):
@@ -198,6 +202,68 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     Raises `ValueError` or `TypeError` if the model is not built or has no kernel or nan weights, or if x, y and loss do
     not fit each other.
     """
+    probes, _, deltas, samples = _backpropagate(model, x, y, loss)
+    with np.errstate(invalid="ignore", over="ignore"):  # where the net overflowed, the report says inf or nan
+        columns = [probe.measure(samples, delta) for probe, delta in zip(probes, deltas, strict=True)]
+    return LayerReport([probe.layer.name for probe in probes], *np.array(columns).T)
+
+
+def gradient_by_lag(model, x, y, loss="binary_crossentropy"):
+    """Measure how much of the gradient reaches each time step of a recurrent layer, on one batch in training mode.
+
+    The gradient is delta, dL/dz_t with z_t = W x_t as in `inspect_layers` (for LSTM and GRU all gates together): what
+    back-propagation through time hands to time step t. In a net that answers after its last step, it is multiplied by
+    one more recurrent Jacobian per step of lag (Pascanu et al. 2013, equation 5). Arguments are those of
+    `inspect_layers`; the model is left as it was.
+
+    Returns a float64 array of shape (time steps,): the root mean square over the samples of the L2 norm of dL/dz_t.
+    Entry k is that of lag k; entry 0 belongs to the last time step, entry -1 to the first. Of several recurrent layers
+    the one next to the input is measured.
+
+    Raises `ValueError` or `TypeError` as `inspect_layers` does, and if no layer is recurrent or one is called twice.
+    """
+    probes, _, deltas, samples = _backpropagate(model, x, y, loss)
+    recurrent = [pair for pair in zip(probes, deltas, strict=True) if isinstance(pair[0].layer, keras.layers.RNN)]
+    if not recurrent:
+        raise ValueError(f"The model {model.name!r} has no recurrent layer; give one with SimpleRNN, LSTM or GRU")
+    probe, delta = recurrent[0]
+    if len(delta) > 1:
+        raise ValueError(f"Layer {probe.layer.name!r} is called {len(delta)} times; give a model that calls it once")
+    steps = np.asarray(delta[0], "float64").swapaxes(0, 1)
+    steps = steps if probe.layer.go_backwards else steps[::-1]
+    return np.array([samples**0.5 * l2_norm(step) for step in steps])
+
+
+def first_nonfinite(model, x, y, loss="binary_crossentropy"):
+    """Find where a forward and backward pass first leaves the finite numbers, in the order in which it computes.
+
+    That is: the layers' outputs, input side first; the loss; then, output side first, each layer's delta and kernel
+    gradient. Arguments and errors are those of `inspect_layers`.
+
+    Returns the name of a layer with a kernel (None for the loss itself) and "output", "loss", "delta" or "kernel
+    gradient"; or None, if everything is finite.
+    """
+    probes, value, deltas, samples = _backpropagate(model, x, y, loss)
+    for probe in probes:
+        # A z of -inf behind a ReLU does no harm; at the end it does, for there compiled Keras takes the loss from z.
+        if not _finite(*probe.activations, *(probe.outputs if probe is probes[-1] else [])):
+            return probe.layer.name, "output"
+    if not _finite(value):
+        return None, "loss"
+    for probe, delta in zip(probes[::-1], deltas[::-1], strict=True):
+        if not _finite(*delta):
+            return probe.layer.name, "delta"
+        if not probe._kernel_gradients(samples, delta)[0] <= np.finfo("float32").max:
+            return probe.layer.name, "kernel gradient"
+    return None
+
+
+def _finite(*tensors):
+    return all(np.isfinite(tensor).all() for tensor in tensors)
+
+
+def _backpropagate(model, x, y, loss):
+    """Run one batch forward and backward; return the probes, the loss, their deltas and the number of samples."""
     layers = kernel_layers(model)
     for layer in model._flatten_layers(include_self=False):
         if not all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
@@ -214,9 +280,7 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
         value = tf.reduce_mean(function(y, prediction))
     # A layer enters the list when it is first called: input side first, whatever the order of construction.
     deltas = tape.gradient(value, [probe.outputs for probe in probes], unconnected_gradients="zero")
-    with np.errstate(invalid="ignore", over="ignore"):  # where the net overflowed, the report says inf or nan
-        columns = [probe.measure(len(x), delta) for probe, delta in zip(probes, deltas, strict=True)]
-    return LayerReport([probe.layer.name for probe in probes], *np.array(columns).T)
+    return probes, value, deltas, len(x)
 
 
 def check_batch(x, y):

@@ -7,6 +7,8 @@ from numbers import Integral
 import keras
 import numpy as np
 
+_CELLS = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+
 
 def build_mlp(
     hidden_layers=10,
@@ -71,6 +73,60 @@ def build_mlp(
     return keras.Model(inputs, outputs, name="mlp")
 
 
+def build_rnn(
+    cell="simple_rnn",
+    units=10,
+    activation="tanh",
+    kernel_initializer="glorot_uniform",
+    recurrent_initializer="orthogonal",
+    output_activation="sigmoid",
+    input_dim=1,
+    seed=None,
+) -> keras.Model:
+    """Build an uncompiled recurrent network with one output after the last time step; layers named recurrent, output.
+
+    It takes sequences of any length, arrays of shape (samples, time steps, input_dim).
+
+    Args:
+        cell: of the recurrent layer: "simple_rnn", "lstm" or "gru".
+        units: width of the recurrent layer, at least 1.
+        activation: of the recurrent layer (in LSTM and GRU not of the gates): a Keras name or a function.
+        kernel_initializer: of the kernels that act on the inputs and on the recurrent layer's output: a Keras name,
+            object or function; each layer gets its own copy.
+        recurrent_initializer: of the recurrent kernel, of shape (units, units) times the number of gates.
+        output_activation: of the output unit: a Keras name or a function.
+        input_dim: number of features of a time step.
+        seed: integer that fixes the initial weights; None leaves them to `keras.utils.set_random_seed`.
+
+    Raises `ValueError` or `TypeError` if an argument is out of range or unknown to Keras.
+    """
+    if not isinstance(cell, str) or cell not in _CELLS:
+        raise ValueError(f"cell is {cell!r}; give one of {list(_CELLS)}")
+    units = _integer("units", units, at_least=1)
+    input_dim = _integer("input_dim", input_dim, at_least=1)
+    seed = None if seed is None else _integer("seed", seed, at_least=0)
+    activations = {"activation": activation, "output_activation": output_activation}
+    for name, value in activations.items():
+        if isinstance(value, keras.layers.Layer):
+            raise TypeError(f"{name} is the layer {value.name!r}; give a Keras name or a function")
+        activations[name] = _resolve(keras.activations, name, value)
+    kernel = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
+    recurrent = _resolve(keras.initializers, "recurrent_initializer", recurrent_initializer)
+    seeds = [None] * 3 if seed is None else [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+
+    inputs = keras.Input((None, input_dim), name="input")
+    h = _CELLS[cell](
+        units,
+        activations["activation"],
+        kernel_initializer=_copy_initializer(kernel, seeds[0], function="build_rnn"),
+        recurrent_initializer=_copy_initializer(recurrent, seeds[1], "recurrent_initializer", "build_rnn"),
+        name="recurrent",
+    )(inputs)
+    last = _copy_initializer(kernel, seeds[2], function="build_rnn")
+    outputs = keras.layers.Dense(1, activations["output_activation"], kernel_initializer=last, name="output")(h)
+    return keras.Model(inputs, outputs, name="rnn")
+
+
 def _integer(name, value, at_least):
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
@@ -101,15 +157,15 @@ def _resolve(module, argument, identifier):
     return identifier
 
 
-def _copy_initializer(initializer, seed):
+def _copy_initializer(initializer, seed, argument="kernel_initializer", function="build_mlp"):
     """Make a fresh copy, so that no two layers draw the same weights."""
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     config = initializer.get_config()
     if config.get("seed") is not None:
         raise ValueError(
-            f"kernel_initializer carries its own seed, {config['seed']}, which would give layers of the same shape "
-            "identical weights; leave the seed out of the initializer and pass seed=… to build_mlp"
+            f"{argument} carries its own seed, {config['seed']}, which would give layers of the same shape "
+            f"identical weights; leave the seed out of the initializer and pass seed=… to {function}"
         )
     if "seed" in config:
         config["seed"] = seed

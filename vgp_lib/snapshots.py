@@ -1,9 +1,9 @@
-"""A Keras callback that keeps the first layer's weights of every epoch."""
+"""Keras callbacks for plain `model.fit`: one keeps the first layer's weights, one names where nan began."""
 
 import keras
 import numpy as np
 
-from vgp_lib.gradients import kernel_layers
+from vgp_lib.gradients import check_batch, first_nonfinite, kernel_layers
 
 
 class WeightSnapshots(keras.callbacks.Callback):
@@ -80,3 +80,63 @@ def _why_not_plain_sgd(optimizer):
     if not isinstance(config["learning_rate"], float):
         reasons.append("the learning rate follows a schedule")
     return reasons
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stop `model.fit` at the first nan or infinite loss or weight, and say in which step and layer it began.
+
+    Keras's `TerminateOnNaN` knows the loss alone; this one goes back to the weights from before the failing step, runs
+    the given data forward and backward through them, and names the first thing that is not finite, in the order of
+    computation. It leaves the model with those weights, the last finite ones, so that it can be inspected; the state of
+    the optimizer is left as it is.
+
+    Args:
+        x, y: data on which to search, as for `inspect_layers`; the training data, or a part of it.
+
+    Attributes:
+        epoch, batch: of the failing step, both from 1 (with `steps_per_execution`, the last batch of its group); None
+            if all went well.
+        layer: name of the first layer with a kernel that gave a non-finite number; None if there is none.
+        sentence: all this in words. It is also printed when the training stops.
+    """
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = check_batch(x, y)
+        self._forget()
+
+    def __repr__(self):
+        return self.sentence
+
+    def _forget(self):
+        self.epoch = self.batch = self.layer = None
+        self.sentence = "Every loss and every weight was finite."
+
+    def on_train_begin(self, logs=None):
+        self._forget()
+        self._weights = self.model.get_weights()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        weights = self.model.get_weights()
+        broken = [v.path for v, w in zip(self.model.weights, weights, strict=True) if not np.isfinite(w).all()]
+        if np.isfinite(logs["loss"]) and not broken:
+            self._weights = weights
+            return
+        self.model.stop_training = True
+        self.model.set_weights(self._weights)
+        self.epoch, self.batch = self._epoch, batch + 1
+        self.layer, what = first_nonfinite(self.model, self.x, self.y, self.model.loss) or (None, None)
+        if self.layer:
+            where = f"the {what} of layer {self.layer!r} is the first that is not finite"
+        elif what:
+            where = "the outputs of all layers are finite, the loss is not"
+        else:
+            where = (
+                f"on the given data all gradients are finite, after the step {', '.join(broken) or 'the loss'} is not"
+            )
+        where = f"Stopped in epoch {self.epoch}, batch {self.batch}: {where}"
+        self.sentence = f"{where}. The model has its weights from before this step."
+        print(self.sentence)
