@@ -27,6 +27,7 @@ if keras.backend.backend() != "tensorflow":
 from vgp_lib import plots
 from vgp_lib.claims import claims
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
+from vgp_lib.diagnosis import diagnose
 from vgp_lib.gradients import (
     gradient_by_lag,
     gradient_from_update,
@@ -35,6 +36,7 @@ from vgp_lib.gradients import (
     power_of_ten,
 )
 from vgp_lib.models import build_mlp, build_rnn
+from vgp_lib.playground import playground
 from vgp_lib.remedies import remedies
 from vgp_lib.snapshots import StopAtNaN, WeightSnapshots
 from vgp_lib.theory import critical_scale, predict_profile

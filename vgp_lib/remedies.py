@@ -99,8 +99,8 @@ def measure(names=tuple(REMEDIES), depths=DEPTHS):
                     "loss_p10": low,
                     "loss_p90": high,
                     "solved": int((runs.accuracy[-1] > 0.95).sum()),
-                    "gradient_ratio": np.median([report.gradient_ratio for report in reports]),
-                    "delta_ratio": np.median([report.delta_ratio for report in reports]),
+                    "gradient_ratio": np.nanmedian([report.gradient_ratio for report in reports]),
+                    "delta_ratio": np.nanmedian([report.delta_ratio for report in reports]),
                     "does_not_mend": leaves,
                 }
             )
