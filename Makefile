@@ -27,8 +27,9 @@ bench: $(READY)  ## time train against model.fit, PyTorch and JAX (installs the 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/bench_training.py
 
-claims: $(READY)  ## measure all claims anew and store them in data/claims.csv
+claims: $(READY)  ## measure all claims and remedies anew (half an hour) and store them in data
 	$(BIN)/python -c "from vgp_lib.claims import measure, store; ledger = measure(); store(ledger); print(ledger)"
+	$(BIN)/python -c "from vgp_lib.remedies import measure, store; rows = measure(); store(rows); print(rows)"
 
 lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt
 	$(BIN)/python -m pip install --quiet uv

@@ -1,5 +1,6 @@
 """The ledger: measured again and compared with data/claims.csv; and red when the library is wrong."""
 
+import re
 import sys
 
 import keras
@@ -249,3 +250,11 @@ def test_a_wrong_library_turns_claims_red(fault, ids, monkeypatch):
     finally:
         forget_measurements()
     assert any(wrong[name] != right[name] for name in ids), wrong
+
+
+def test_every_claim_that_the_corrections_name_is_in_the_ledger():
+    text = (ledger.CLAIMS_CSV.parent / "corrections.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b0[1-7]-[a-z-]+", text))
+    assert len(named) > 20 and named <= {claim.id for claim in ledger.CLAIMS}
+    # 17 rows of what is said, as many as the course set out to correct
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 17 + 1

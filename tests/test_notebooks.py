@@ -21,7 +21,15 @@ def code_cells(notebook):
 
 
 def test_the_course_has_its_notebooks():
-    names = ["01_problem", "02_detection", "03_shallow_fix", "04_relu_fix", "06_exploding_gradients"]
+    names = [
+        "01_problem",
+        "02_detection",
+        "03_shallow_fix",
+        "04_relu_fix",
+        "05_keep_the_scale",
+        "06_exploding_gradients",
+        "07_your_network",
+    ]
     assert [path.stem for path in NOTEBOOKS] == names
 
 

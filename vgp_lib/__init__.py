@@ -36,7 +36,7 @@ from vgp_lib.gradients import (
     power_of_ten,
 )
 from vgp_lib.models import build_mlp, build_rnn
-from vgp_lib.playground import playground
+from vgp_lib.playground import draw_setting, playground
 from vgp_lib.remedies import remedies
 from vgp_lib.snapshots import StopAtNaN, WeightSnapshots
 from vgp_lib.theory import critical_scale, predict_profile

@@ -8,10 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vgp_lib.gradients import check_batch, inspect_layers, kernel_layers, l2_norm, match_targets, power_of_ten
+from vgp_lib.gradients import (
+    check_batch,
+    gradient_by_lag,
+    inspect_layers,
+    kernel_layers,
+    l2_norm,
+    match_targets,
+    power_of_ten,
+)
 
 _STEPS, _SAMPLES = 300, 256  # the rehearsal: as many full-batch steps as a training of the course, on so many samples
-_WORK, _LEAST = 8e9, 50  # weights × samples × steps: about a second; a larger net rehearses fewer steps, at least 50
+_WORK, _LEAST = 8e9, 50  # multiplications: about a second; a larger net rehearses fewer steps, at least 50
 # The three thresholds, chosen on the development half of tests/benchmarks/bench_diagnosis.py.
 _LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
 _FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
@@ -109,6 +117,8 @@ class _Evidence:
     losses: np.ndarray  # of the rehearsal, before every step
     shuffled: float  # loss of the rehearsed net's answers, handed to other samples
     input_size: float
+    recurrent: int | None  # index of the recurrent layer next to the input,
+    forgets: float | None  # and what its first time step gets, as a share of the most that a step gets
 
     @property
     def learned(self):
@@ -130,7 +140,13 @@ def _examine(model, x, y, optimizer, loss):
             after, answer = inspect_layers(model, x, y, loss), _answer(model, inputs)
         others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
         shuffled = float(np.mean([tf.reduce_mean(function(targets, other)) for other in others]))
-    return _Evidence(before, after, losses, shuffled, l2_norm(x) / x.size**0.5)
+    recurrent = {layer.name for layer in kernel_layers(model) if isinstance(layer, keras.layers.RNN)}
+    index = next((i for i, name in enumerate(before.names) if name in recurrent), None)
+    forgets = None
+    if index is not None:
+        lags = gradient_by_lag(model, x, y, loss)
+        forgets = float(lags[-1] / lags.max()) if lags.max() > 0 else 0.0
+    return _Evidence(before, after, losses, shuffled, l2_norm(x) / x.size**0.5, index, forgets)
 
 
 def _resolve_loss(model, x, y, loss):
@@ -188,9 +204,18 @@ def _rehearse(model, optimizer, x, y, function):
     def rehearse(steps):
         return tf.while_loop(lambda index, _: index < steps, step, (0, tf.TensorArray("float32", steps)))[1].stack()
 
-    work = len(x) * sum(int(np.prod(variable.shape)) for variable in weights)
+    work = len(x) * sum(_multiplications(layer, x) for layer in kernel_layers(model))
     losses = rehearse(tf.constant(int(np.clip(_WORK / work, _LEAST, _STEPS)))).numpy()
     return losses, [variable.numpy() for variable in weights], [variable.numpy() for variable in state]
+
+
+def _multiplications(layer, x):
+    """Count a layer's multiplications for one sample, roughly: once per weight and position, or time step."""
+    if isinstance(layer, keras.layers.RNN):
+        positions = x.shape[1:2]
+    else:
+        positions = getattr(getattr(layer, "output", None), "shape", ())[1:-1]  # unknown in a subclassed model
+    return sum(int(np.prod(w.shape)) for w in layer.weights) * int(np.prod([size or 1 for size in positions]))
 
 
 def _copy(variable):
@@ -235,6 +260,8 @@ def _decide(e):
             return "exploding", int(ratios.argmax())
         if ratios.min() < _FAINT:
             return "vanishing", int(ratios.argmin())
+    if e.forgets is not None and e.forgets < _FAINT:
+        return "vanishing", e.recurrent
     return "healthy", None
 
 
@@ -265,6 +292,11 @@ def _explain(e, model, optimizer):
         ratio = max if verdict == "exploding" else min
         share = ratio(_reach(e.before)[index], _reach(e.after)[index])
         because = f"The delta of {layer} is about {power_of_ten(share)} times that of {names[-1]}; {course}."
+        if verdict == "vanishing" and share >= _FAINT:  # in time, not in depth
+            because = (
+                f"The first time step of {layer} gets about {power_of_ten(e.forgets)} times what the last ones get; "
+            )
+            because += f"{course}."
     return Diagnosis(verdict, layer, because, _remedy(e, verdict, layer, model, optimizer))
 
 
@@ -276,6 +308,7 @@ def _remedy(e, verdict, layer, model, optimizer):
         "exploding": (now > _LOUD).any(),
         "vanishing": (now < _FAINT).any(),
     }
+    sick_now["vanishing"] |= e.forgets is not None and e.forgets < _FAINT
     layer = next(found for found in kernel_layers(model) if found.name == layer)
     config = layer.get_config()
     open_sided = config.get("activation") in _OPEN

@@ -40,10 +40,10 @@ def build_mlp(
 
     Raises `ValueError` or `TypeError` if an argument is out of range or unknown to Keras.
     """
-    hidden_layers = _integer("hidden_layers", hidden_layers, at_least=1)
-    units = _integer("units", units, at_least=1)
-    input_dim = _integer("input_dim", input_dim, at_least=1)
-    seed = None if seed is None else _integer("seed", seed, at_least=0)
+    hidden_layers = integer("hidden_layers", hidden_layers, at_least=1)
+    units = integer("units", units, at_least=1)
+    input_dim = integer("input_dim", input_dim, at_least=1)
+    seed = None if seed is None else integer("seed", seed, at_least=0)
     for name, value in {"batch_normalization": batch_normalization, "residual": residual}.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}; give True or False")
@@ -102,9 +102,9 @@ def build_rnn(
     """
     if not isinstance(cell, str) or cell not in _CELLS:
         raise ValueError(f"cell is {cell!r}; give one of {list(_CELLS)}")
-    units = _integer("units", units, at_least=1)
-    input_dim = _integer("input_dim", input_dim, at_least=1)
-    seed = None if seed is None else _integer("seed", seed, at_least=0)
+    units = integer("units", units, at_least=1)
+    input_dim = integer("input_dim", input_dim, at_least=1)
+    seed = None if seed is None else integer("seed", seed, at_least=0)
     activations = {"activation": activation, "output_activation": output_activation}
     for name, value in activations.items():
         if isinstance(value, keras.layers.Layer):
@@ -127,7 +127,7 @@ def build_rnn(
     return keras.Model(inputs, outputs, name="rnn")
 
 
-def _integer(name, value, at_least):
+def integer(name, value, at_least):
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
     if value < at_least:

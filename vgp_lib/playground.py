@@ -48,7 +48,7 @@ def playground():
         verdict.clear_output()
         with figure:
             figure.clear_output(wait=True)
-            display(draw(**setting()).figure)
+            display(draw_setting(**setting()).figure)
             plt.close()
 
     def judge(_):
@@ -66,7 +66,7 @@ def playground():
     return widgets.VBox([widgets.HBox([left, figure]), verdict])
 
 
-def draw(ax=None, **net):
+def draw_setting(ax=None, **net):
     """Draw delta of every hidden layer of one untrained net of `build_mlp`, measured and predicted."""
     moons = load_moons()
     report = inspect_layers(build_mlp(**net), moons.x_train, moons.y_train)

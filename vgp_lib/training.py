@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from vgp_lib.data import Data
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
+from vgp_lib.models import integer
 
 # These look at whole weight matrices, so that seeds cannot share one: they train one seed after the other.
 _WHOLE_MATRIX = tuple(
@@ -116,20 +117,16 @@ def train(
         raise TypeError(f"build is a {type(build).__name__}; give a function without arguments that builds a model")
     if not isinstance(data, Data) and (not isinstance(data, (tuple, list)) or len(data) != 2):
         raise TypeError(f"data is a {type(data).__name__}; give what load_moons gives, or a pair (x, y)")
-    if optimizer is None:
-        raise TypeError("optimizer is None; give a Keras optimizer or its name, such as keras.optimizers.SGD(0.1)")
+    optimizer = _optimizer(optimizer)
     model = build()
     seeds = _check_seeds(seeds)
-    for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; give an integer of at least {least}")
+    epochs, batch_size = integer("epochs", epochs, at_least=0), integer("batch_size", batch_size, at_least=1)
     layers = kernel_layers(model)
     initial = _initial_values(model, seeds)
     x, y = check_batch(*data[:2])
     answer = model(x)
     function, y = match_targets(loss, y, answer)
     scalar = function(y, answer).shape.rank == 0  # such a loss cannot leave out the samples that fill a batch
-    optimizer = keras.optimizers.get(optimizer)
     batch_size = min(batch_size, len(x))
 
     groups = _groups(len(seeds), together=not isinstance(optimizer, _WHOLE_MATRIX))
@@ -419,6 +416,18 @@ def _orders(seeds, samples, epochs, shuffle):
             yield np.stack([generator.permutation(samples) for generator in generators])
         else:
             yield np.broadcast_to(np.arange(samples), (len(seeds), samples))
+
+
+def _optimizer(identifier):
+    mend = "give a Keras optimizer such as keras.optimizers.SGD(0.1), or its name"
+    if not isinstance(identifier, (str, keras.optimizers.Optimizer)):
+        raise TypeError(f"optimizer is {identifier!r}; {mend}")
+    if isinstance(identifier, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(f"optimizer is a LossScaleOptimizer, which trains in float16; {mend}")
+    try:
+        return keras.optimizers.get(identifier)
+    except ValueError:
+        raise ValueError(f"optimizer is {identifier!r}, which Keras does not know; {mend}") from None
 
 
 def _check_seeds(seeds):
