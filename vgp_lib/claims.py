@@ -23,6 +23,7 @@ from vgp_lib.theory import predict_profile
 from vgp_lib.training import train
 
 CLAIMS_CSV = Path(__file__).resolve().parent.parent / "data" / "claims.csv"
+BENCHMARK_CSV = CLAIMS_CSV.with_name("diagnosis_benchmark.csv")  # written by tests/benchmarks/bench_diagnosis.py
 SEEDS = range(32)
 
 
@@ -74,7 +75,9 @@ class Ledger(list):
         verdicts = [next(row["verdict"] for row in self if row["id"] == name) for name in sorted(seen)]
         counts = [f"{verdicts.count('holds')} hold", f"{verdicts.count('false')} false"]
         counts.append(f"{sum(verdict.startswith('holds only') for verdict in verdicts)} hold only under a condition")
-        return "\n".join([*lines, f"{len(verdicts)} claims over {len(SEEDS)} seeds: {', '.join(counts)}"])
+        benchmark = all(name.startswith("07") for name in seen)
+        over = "the benchmark's held-out half" if benchmark else f"{len(SEEDS)} seeds"
+        return "\n".join([*lines, f"{len(verdicts)} claims over {over}: {', '.join(counts)}"])
 
 
 def claims(notebook=None) -> Ledger:
@@ -430,6 +433,33 @@ def _cosines():
     return cases
 
 
+@functools.cache
+def _benchmark():
+    """Rows of the half of the zoo that was held out while the thresholds were chosen."""
+    with BENCHMARK_CSV.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["half"] == "held out"]
+
+
+_RULES = ("AutoTrainer", "SageMaker", "DeepDiagnosis", "TheDeepChecker", "update rule")
+
+
+def _found(*columns):
+    """Share of the sick runs for which a rule gives the right verdict."""
+    sick = [row for row in _benchmark() if row["label"] in ("vanishing", "exploding", "dead")]
+    return {name: [np.mean([row[name] in row["right"].split() for row in sick])] for name in columns}
+
+
+def _flagged(*columns):
+    """Share of the healthy runs for which a rule gives another verdict than healthy."""
+    healthy = [row for row in _benchmark() if row["label"] == "healthy"]
+    return {name: [np.mean([row[name] != "healthy" for row in healthy])] for name in columns}
+
+
+def _share(column, value):
+    told = [row[column] for row in _benchmark() if row[column]]
+    return {"": [np.mean([entry == value for entry in told])]}
+
+
 CLAIMS = (
     Claim("01-plateau", "Ten sigmoid layers stay at ln 2 = 0.693.", "course", "last loss, Adam, 100 epochs", 0.68, 0.7,
           lambda: {"": _tutorial("sigmoid", "Adam").loss[-1]}),
@@ -569,4 +599,16 @@ CLAIMS = (
           "gradient at lag 24 over lag 0, before training", 0.1, np.inf,
           lambda: {"LSTM, forget bias 1": _kept(cell="lstm"),
                    "LSTM, forget bias 3": _kept(cell="lstm", forget_bias=3.0), "GRU": _kept(cell="gru")}),
+    Claim("07-found", "diagnose finds the sick networks, with the right verdict.", "course",
+          "share of the sick runs", 0.97, 1, lambda: {"": _found("verdict")["verdict"]}),
+    Claim("07-flagged", "diagnose calls few healthy networks sick.", "course", "share of the healthy runs", 0, 0.03,
+          lambda: {"": _flagged("verdict")["verdict"]}),
+    Claim("07-converged", "diagnose calls no network sick that has converged.", "course",
+          "share of the converged runs that it calls healthy", 1, 1, lambda: _share("converged", "healthy")),
+    Claim("07-cured", "The line that diagnose proposes cures most of the sick.", "course",
+          "share of the treated runs that then fit", 0.6, 1, lambda: _share("cured", "yes")),
+    Claim("07-rules-found", "The rules of other tools find the sick networks, with the right verdict.",
+          "the tools' papers", "share of the sick runs", 0.97, 1, lambda: _found(*_RULES)),
+    Claim("07-rules-flagged", "The rules of other tools call few healthy networks sick.", "the tools' papers",
+          "share of the healthy runs", 0, 0.03, lambda: _flagged(*_RULES)),
 )  # fmt: skip
