@@ -44,12 +44,12 @@ def test_a_remedy_measured_again_gives_the_stored_row(name, depth):
     assert low * 0.5 - 1e-3 <= row["loss"] <= high * 1.5 + 1e-3
 
 
-def test_a_rate_of_dropout_lets_through_what_keras_says():
-    # Keras scales what it keeps by 1 / (1 - rate), so the mean square grows by the same factor at each layer.
+def test_dropout_lets_a_little_more_through_as_keras_scales_what_it_keeps():
+    # Keras divides by 1 - rate what it keeps, so the mean square grows by 1.25 a layer: by 2.7 in nine layers, in norm.
     with_dropout, without = (
         float(stored(10)[name]["delta_ratio"]) for name in ("dropout 0.2", next(iter(table.REMEDIES)))
     )
-    assert with_dropout / without == pytest.approx(1.25 ** (9 / 2), rel=0.35)
+    assert 2.7 / 1.5 < with_dropout / without < 2.7 * 1.5
 
 
 def test_the_table_prints_one_line_per_remedy_and_selects_a_depth():
