@@ -1,0 +1,236 @@
+"""The verdict: is the gradient of a network sick, where, why, and what to change."""
+
+import contextlib
+import html
+import inspect
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vgp_lib.gradients import check_batch, inspect_layers, kernel_layers, match_targets, power_of_ten
+
+_STEPS, _SAMPLES = 300, 256  # the rehearsal: as many full-batch steps as a training of the course, on so many samples
+_WORK = 8e9  # weights × samples × steps: what takes about a second; a larger net rehearses fewer steps
+_MIN_STEPS = 50
+# The three thresholds, chosen on the development half of tests/benchmarks/bench_diagnosis.py.
+_LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
+_FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
+_LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
+_LARGE_INPUT = 5.0  # in root mean square; initializers are made for inputs of about 1
+
+_SATURATING = ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "softplus", "soft_shrink", "exponential")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found: four strings (layer is None if no layer stands out); prints as a small table."""
+
+    verdict: str
+    layer: str | None
+    because: str
+    try_next: str
+
+    def __repr__(self):
+        where = f" at {self.layer}" if self.layer else ""
+        return f"{self.verdict.upper()}{where}\n  because   {self.because}\n  try next  {self.try_next}"
+
+    def _repr_html_(self):
+        color = {"healthy": "#0072B2"}.get(self.verdict, "#D55E00")
+        where = f" at {html.escape(self.layer)}" if self.layer else ""
+        return (
+            f'<div style="border-left: 4px solid {color}; padding-left: 1em; text-align: left">'
+            f"<b>{self.verdict.upper()}</b>{where}<br>{html.escape(self.because)}<br>"
+            f"Try next: <code>{html.escape(self.try_next)}</code></div>"
+        )
+
+
+def diagnose(model, x, y, *, optimizer=None, loss=None) -> Diagnosis:
+    """Tell whether the gradient of a network is healthy, vanishing, exploding or dead under a given optimizer.
+
+    Looks at every layer with a kernel (per-sample delta, dead units; see `inspect_layers`), then rehearses up to 300
+    full-batch training steps on a copy, with a copy of the optimizer and its state, and looks again. A net that has
+    learned from x, now or in the rehearsal, is healthy, however small its gradients are. One that has not is
+      exploding, if the rehearsal meets nan or infinity, or a layer gets over 100 times the output layer's delta;
+      dead, if all units of a hidden layer give 0 for all samples, so that no gradient passes;
+      vanishing, if a hidden layer gets less than a hundredth of the output layer's delta;
+      otherwise healthy: it may lack steps, units or a larger learning rate, but not a gradient.
+
+    Model and optimizer are left exactly as they were; the same call gives the same verdict. It takes below 3 s for the
+    nets of the course; a large net rehearses fewer steps, a large data set is represented by 256 evenly spaced samples.
+
+    Args:
+        model: a built `keras.Model` with one input and one output, compiled or not; before, during or after training.
+        x, y: training data, shapes as in `inspect_layers`.
+        optimizer: a Keras optimizer or its name; None takes the one that the model was compiled with.
+        loss: a Keras name or object, or a function of (y_true, y_pred); None takes the compiled one, or else
+            "binary_crossentropy".
+
+    Returns a `Diagnosis` with the strings `verdict`, `layer`, `because` and `try_next` (the line of code to change).
+    Raises `ValueError` or `TypeError` if the model is not built or has no trainable kernel, if there is no optimizer,
+    or if x, y and loss do not fit.
+    """
+    layers = kernel_layers(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    if not any(id(_kernel(layer)) in trainable for layer in layers):
+        raise ValueError(f"The model {model.name!r} has no trainable kernel; set trainable = True on a layer with one")
+    optimizer, loss = _choose(model, optimizer, loss)
+    x, y = check_batch(x, y)
+    for layer in model._flatten_layers(include_self=False):
+        if not all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
+            because = f"Weights of {layer.name} are nan or infinite already: a step has thrown them out of range."
+            return Diagnosis("exploding", layer.name, because, _smaller_steps(optimizer))
+    evidence = _examine(model, x, y, optimizer, loss)
+    return _judge(evidence, model, optimizer)
+
+
+def _choose(model, optimizer, loss):
+    if optimizer is None:
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None:
+            message = "whether a gradient suffices depends on the optimizer; give one, such as optimizer="
+            raise ValueError(f"The model {model.name!r} is not compiled: {message}keras.optimizers.SGD(0.1)")
+    mend = "give a Keras optimizer such as keras.optimizers.Adam(0.001), or its name"
+    if not isinstance(optimizer, (str, keras.optimizers.Optimizer)):
+        raise TypeError(f"optimizer is {optimizer!r}; {mend}")
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except ValueError:
+        raise ValueError(f"optimizer is {optimizer!r}, which Keras does not know; {mend}") from None
+    if loss is None:
+        loss = getattr(model, "loss", None) or "binary_crossentropy"
+    return optimizer, loss
+
+
+@dataclass
+class _Evidence:
+    """What the verdict rests on; `score` is (loss, loss of the shuffled answers), `after` None if nan arose."""
+
+    before: object
+    after: object
+    score_before: tuple
+    score_after: tuple
+    losses: np.ndarray
+    input_size: float
+
+
+def _examine(model, x, y, optimizer, loss):
+    chosen = np.linspace(0, len(x) - 1, min(len(x), _SAMPLES)).astype(int)
+    x, y = x[chosen], y[chosen]
+    inputs = tf.convert_to_tensor(x)
+    function, targets = _resolve_loss(model, inputs, y, loss)
+    before, score_before = inspect_layers(model, x, y, loss), _score(model, inputs, targets, function)
+    losses, weights, state = _rehearse(model, optimizer, inputs, targets, function)
+    after, score_after = None, (np.nan, np.nan)
+    if all(np.isfinite(values).all() for values in weights):
+        with _assigned(model, weights, state):
+            after, score_after = inspect_layers(model, x, y, loss), _score(model, inputs, targets, function)
+    size = float(np.sqrt(np.mean(np.square(x.astype("float64"))))) if x.dtype.kind == "f" else 0.0
+    return _Evidence(before, after, score_before, score_after, losses, size)
+
+
+def _resolve_loss(model, x, y, loss):
+    answer = _answer(model, x)
+    function, targets = match_targets(loss, y, answer)
+    mend = "give a function of (y_true, y_pred) that returns one value per sample, or a Keras name such as 'mse'"
+    try:
+        value = tf.reduce_mean(function(targets, answer))
+    except Exception as error:  # whatever a function of the caller's own may raise
+        reason = str(error).strip().splitlines()[:1] or [""]
+        raise ValueError(f"The loss {loss!r} cannot be evaluated ({type(error).__name__}: {reason[0]}); {mend}") from error
+    return function, targets
+
+
+def _answer(model, x):
+    """The model's answer in training mode; nothing that it changes on the way stays changed."""
+    values = [[v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)]
+    return model.stateless_call(*values, x, training=True)[0]
+
+
+def _score(model, x, y, function):
+    """Loss of the model's answers, and of the same answers handed to other samples: what it has not learned from x."""
+    answer, random = _answer(model, x), np.random.default_rng(0)
+    others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
+    return tuple(float(np.mean([tf.reduce_mean(function(y, a)) for a in answers])) for answers in ([answer], others))
+
+
+def _rehearse(model, optimizer, x, y, function):
+    """Train a copy on the full batch; return its loss before every step, and the final weights and other variables."""
+    weights = [_copy(variable) for variable in model.trainable_variables]
+    state = [_copy(variable) for variable in model.non_trainable_variables]
+    copy = type(optimizer).from_config(optimizer.get_config())
+    copy.build(weights)
+    own = [id(variable) for variable in model.trainable_variables]
+    if optimizer.built and [id(variable) for variable in optimizer._trainable_variables] == own:
+        for ours, theirs in zip(copy.variables, optimizer.variables, strict=True):
+            ours.assign(theirs)
+
+    def step(index, losses):
+        now = [tf.convert_to_tensor(variable.value) for variable in weights]
+        with tf.GradientTape() as tape:
+            tape.watch(now)
+            others = [tf.convert_to_tensor(variable.value) for variable in state]
+            answer, others, penalties = model.stateless_call(now, others, x, training=True, return_losses=True)
+            loss = tf.cast(tf.reduce_mean(function(y, answer)), "float32")
+            total = tf.add_n([loss, *(tf.cast(penalty, "float32") for penalty in penalties)])
+        copy.apply(tape.gradient(total, now, unconnected_gradients="zero"), weights)
+        for variable, value in zip(state, others, strict=True):
+            variable.assign(value)
+        return index + 1, losses.write(index, loss)
+
+    @tf.function(autograph=False)
+    def rehearse(steps):
+        return tf.while_loop(lambda index, _: index < steps, step, (0, tf.TensorArray("float32", steps)))[1].stack()
+
+    work = len(x) * sum(int(np.prod(variable.shape)) for variable in weights)
+    losses = rehearse(tf.constant(int(np.clip(_WORK / work, _MIN_STEPS, _STEPS)))).numpy()
+    return losses, [variable.numpy() for variable in weights], [variable.numpy() for variable in state]
+
+
+def _copy(variable):
+    copy = keras.Variable(variable.numpy(), dtype=variable.dtype, name=variable.name, trainable=variable.trainable)
+    copy.constraint, copy._path = variable.constraint, variable.path  # Muon chooses by the path
+    return copy
+
+
+@contextlib.contextmanager
+def _assigned(model, weights, state):
+    """Lend the model other weights for a while."""
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    before = [variable.numpy() for variable in variables]
+    try:
+        for variable, value in zip(variables, [*weights, *state], strict=True):
+            variable.assign(value)
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+
+
+def _decide(e):
+    """Return the verdict and the index of the layer that it names (or None)."""
+    reports = [e.before] if e.after is None else [e.before, e.after]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reach = [report.delta_rms[:-1] / report.delta_rms[-1] for report in reports]
+    if e.after is None or not np.isfinite([*e.losses, *e.after.delta_rms]).all():
+        size = np.nan_to_num(reports[-1].delta_rms, nan=np.inf)
+        return "exploding", int(size.argmax())
+    # The mean over the last tenth: a single step may jump.
+    if np.mean(e.losses[-len(e.losses) // 10 :]) < _LEARNED * e.score_after[1] or len(e.after.names) == 1:
+        return "healthy", None
+    dead = e.after.dead[:-1] == 1
+    if dead.any():
+        return "dead", int(dead.argmax())
+    for verdict, extreme in (("exploding", np.nanargmax), ("vanishing", np.nanargmin)):
+        for ratios in reversed(reach):
+            if np.isnan(ratios).all():
+                return "vanishing", len(ratios)  # the output layer itself gets no gradient
+            index = int(extreme(ratios))
+            if (ratios[index] > _LOUD) if verdict == "exploding" else (ratios[index] < _FAINT):
+                return verdict, index
+    return "healthy", None
+
+
+def _kernel(layer):
+    return (layer.cell if isinstance(layer, keras.layers.RNN) else layer).kernel
