@@ -26,6 +26,7 @@ if keras.backend.backend() != "tensorflow":
 from vgp_lib import plots
 from vgp_lib.claims import claims
 from vgp_lib.data import load_moons, make_spirals
+from vgp_lib.diagnosis import Diagnosis, diagnose
 from vgp_lib.gradients import gradient_from_update, inspect_layers, percent_change, power_of_ten
 from vgp_lib.models import build_mlp
 from vgp_lib.snapshots import WeightSnapshots

@@ -2,7 +2,6 @@
 
 import contextlib
 import html
-import inspect
 from dataclasses import dataclass
 
 import keras
@@ -20,7 +19,8 @@ _FAINT = 1e-2  # vanishing: less than this share of the output layer's delta rea
 _LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
 _LARGE_INPUT = 5.0  # in root mean square; initializers are made for inputs of about 1
 
-_SATURATING = ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "softplus", "soft_shrink", "exponential")
+# Activations whose slope stays near 1 on one side.
+_OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ def diagnose(model, x, y, *, optimizer=None, loss=None) -> Diagnosis:
     for layer in model._flatten_layers(include_self=False):
         if not all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
             because = f"Weights of {layer.name} are nan or infinite already: a step has thrown them out of range."
-            return Diagnosis("exploding", layer.name, because, _smaller_steps(optimizer))
-    evidence = _examine(model, x, y, optimizer, loss)
-    return _judge(evidence, model, optimizer)
+            return Diagnosis("exploding", layer.name, because, f"optimizer = {_line(optimizer, 0.1, clip=True)}")
+    return _explain(_examine(model, x, y, optimizer, loss), model, optimizer)
 
 
 def _choose(model, optimizer, loss):
@@ -138,7 +137,9 @@ def _resolve_loss(model, x, y, loss):
         value = tf.reduce_mean(function(targets, answer))
     except Exception as error:  # whatever a function of the caller's own may raise
         reason = str(error).strip().splitlines()[:1] or [""]
-        raise ValueError(f"The loss {loss!r} cannot be evaluated ({type(error).__name__}: {reason[0]}); {mend}") from error
+        raise ValueError(
+            f"The loss {loss!r} cannot be evaluated ({type(error).__name__}: {reason[0]}); {mend}"
+        ) from error
     return function, targets
 
 
@@ -208,28 +209,103 @@ def _assigned(model, weights, state):
             variable.assign(value)
 
 
+def _has_learned(e):
+    # The mean over the last tenth, since a single step may jump.
+    return np.mean(e.losses[-len(e.losses) // 10 :]) < _LEARNED * e.score_after[1]
+
+
+def _reach(report):
+    """Delta of every hidden layer as a multiple of the output layer's."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return report.delta_rms[:-1] / report.delta_rms[-1]
+
+
 def _decide(e):
     """Return the verdict and the index of the layer that it names (or None)."""
-    reports = [e.before] if e.after is None else [e.before, e.after]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        reach = [report.delta_rms[:-1] / report.delta_rms[-1] for report in reports]
     if e.after is None or not np.isfinite([*e.losses, *e.after.delta_rms]).all():
-        size = np.nan_to_num(reports[-1].delta_rms, nan=np.inf)
-        return "exploding", int(size.argmax())
-    # The mean over the last tenth: a single step may jump.
-    if np.mean(e.losses[-len(e.losses) // 10 :]) < _LEARNED * e.score_after[1] or len(e.after.names) == 1:
+        return "exploding", int(np.nan_to_num(e.before.delta_rms, nan=np.inf).argmax())
+    if _has_learned(e) or len(e.after.names) == 1:
         return "healthy", None
     dead = e.after.dead[:-1] == 1
     if dead.any():
         return "dead", int(dead.argmax())
-    for verdict, extreme in (("exploding", np.nanargmax), ("vanishing", np.nanargmin)):
-        for ratios in reversed(reach):
-            if np.isnan(ratios).all():
-                return "vanishing", len(ratios)  # the output layer itself gets no gradient
-            index = int(extreme(ratios))
-            if (ratios[index] > _LOUD) if verdict == "exploding" else (ratios[index] < _FAINT):
-                return verdict, index
+    now, later = _reach(e.before), _reach(e.after)
+    for ratios in (later, now):
+        if np.isnan(ratios).any():  # 0 / 0: not even the output layer gets a gradient
+            return "vanishing", len(ratios)
+        if ratios.max() > _LOUD:
+            return "exploding", int(ratios.argmax())
+    for ratios in (later, now):
+        if ratios.min() < _FAINT:
+            return "vanishing", int(ratios.argmin())
     return "healthy", None
+
+
+def _explain(e, model, optimizer):
+    """Put the verdict, the numbers that decided it and the remedy into words."""
+    verdict, index = _decide(e)
+    names, finite = e.before.names, np.isfinite(e.losses)
+    layer = None if index is None else names[index]
+    course = f"in a rehearsal of {len(e.losses)} steps of {_line(optimizer)} the loss "
+    if not finite.all():
+        course += f"becomes nan or infinite at step {int(finite.argmin()) + 1}"
+    else:
+        course += f"goes from {e.losses[0]:.2g} to {e.losses[-1]:.2g}"
+        course += "" if e.after is None else f" (its answers, shuffled: {e.score_after[1]:.2g})"
+    if verdict == "healthy" and _has_learned(e):
+        return Diagnosis(verdict, layer, f"The net answers to its input: {course}.", "nothing to change")
+    if verdict == "healthy":
+        because = (
+            f"No layer is cut off from the loss, but {course}: too few steps, too small a step or too small a net."
+        )
+        return Diagnosis(verdict, layer, because, f"optimizer = {_line(optimizer, 10)}")
+    if verdict == "dead":
+        because = f"All units of {layer} give 0 for all samples, no gradient passes it; {course}."
+    elif e.after is None or not finite.all():
+        because = f"The steps run out of range: {course}; {layer} had the largest delta, "
+        because += f"{power_of_ten(e.before.delta_rms[index])}, before."
+    elif index == len(names) - 1:
+        because = f"Not even {layer} gets a gradient: its answers are saturated; {course}."
+    else:
+        ratio = max if verdict == "exploding" else min
+        share = ratio(_reach(e.before)[index], _reach(e.after)[index])
+        because = f"The delta of {layer} is about {power_of_ten(share)} times that of {names[-1]}; {course}."
+    return Diagnosis(verdict, layer, because, _remedy(e, verdict, layer, model, optimizer))
+
+
+def _remedy(e, verdict, layer, model, optimizer):
+    """Name the line to change: the scale of the inputs, the step, or the kind of layer."""
+    now = _reach(e.before)
+    sick_now = {
+        "dead": (e.before.dead[:-1] == 1).any(),
+        "exploding": (now > _LOUD).any(),
+        "vanishing": (now < _FAINT).any(),
+    }
+    if e.input_size > _LARGE_INPUT:
+        return "x = (x - x.mean(axis=0)) / x.std(axis=0)"
+    if not sick_now[verdict]:  # the steps made it so
+        return f"optimizer = {_line(optimizer, 0.1, clip=verdict == 'exploding')}"
+    layer = next(found for found in kernel_layers(model) if found.name == layer)
+    if isinstance(layer, keras.layers.RNN):
+        return f"keras.layers.LSTM({layer.units})"
+    config = layer.get_config()
+    kind = getattr(layer.kernel_initializer, "__class__", type(None))
+    he = kind in (keras.initializers.HeNormal, keras.initializers.HeUniform)
+    activation = config.get("activation") if config.get("activation") in _OPEN else "relu"
+    if he and activation == config.get("activation") and verdict != "dead":
+        return "keras.layers.BatchNormalization()"
+    size = config.get("units", config.get("filters"))
+    shape = f"{size}, {config['kernel_size']}" if "kernel_size" in config else f"{size}"
+    activation = "leaky_relu" if verdict == "dead" else activation
+    return f'keras.layers.{type(layer).__name__}({shape}, activation="{activation}", kernel_initializer="he_normal")'
+
+
+def _line(optimizer, factor=1, clip=False):
+    """Write the optimizer as a line of code, with its learning rate times a factor."""
+    text = f"keras.optimizers.{type(optimizer).__name__}({float(np.asarray(optimizer.learning_rate)) * factor:.3g}"
+    momentum = getattr(optimizer, "momentum", 0)
+    text += f", momentum={momentum:g}" if momentum else ""
+    return text + (", global_clipnorm=1.0)" if clip else ")")
 
 
 def _kernel(layer):

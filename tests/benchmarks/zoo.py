@@ -1,16 +1,37 @@
-"""The zoo of the diagnosis benchmark: real Keras runs, and labels that an independent float64 backpropagation gives."""
+"""The zoo of the diagnosis benchmark: real Keras runs, labelled by their outcome and by a measured mechanism.
 
+Outcome. Every run is trained for twice its budget. Its score is the share of the constant answer's loss, ln 2, that it
+has removed: f = 1 - loss / ln 2, over the last twentieth of the budget. Its shallow twin is a net of two hidden tanh
+layers on the same data (unscaled inputs: on the scaled ones), same optimizer, budget and batch size, at the best of the
+optimizer's learning rates.
+    fits    f is at least 30 % of the twin's: the run is healthy.
+    fails   f is below 10 % of the twin's after the budget and after twice the budget: the run is sick or "other".
+    half    in between.             slow    below 10 % after the budget, above it after twice the budget.
+Mechanism of a failing run, from float64 gradients of every sample in NumPy (`measure`), at initialization and at three
+checkpoints on the way (early, budget, twice the budget); "reach" of a hidden layer is its delta over the output's:
+    exploding   loss, weights or gradients become nan or infinite; or a layer's reach is above 100, at initialization or
+                in the median of the checkpoints.
+    dead        a hidden layer gives 0 for all samples in all units, after the budget and after twice the budget.
+    vanishing   the weakest layer's reach is below 0.01 in the median of the checkpoints.
+    other       none of these: the gradient is not why it fails.
+A run may show two of them, such as an explosion that leaves dead layers: then either verdict is right. half, slow and
+other are neither sick nor healthy; they are counted and reported, not scored.
+"""
+
+# isort: off
 import functools
 import math
 
+import vgp_lib as vgp  # first: it keeps TensorFlow quiet
+
 import keras
 import numpy as np
+import tensorflow as tf
 from scipy.special import erf
 
-import vgp_lib as vgp
-
-BUDGETS = {200: (20, 300), 32: (5, 60)}  # batch size: (epochs to the plateau, epochs of the budget); 300 and 420 steps
-SEEDS = 3  # a run each; one is diagnosed before training, one early, one at the end of the budget
+BUDGETS = {200: (20, 300), 25: (5, 60)}  # batch size: (early, budget) in epochs; a budget has 300 or 480 steps
+SEEDS = 3  # a run each: the first is diagnosed before training, the second early, the third at the end of the budget
+FAILS, FITS = 0.1, 0.3
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign")
 DEPTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 40)
@@ -70,26 +91,27 @@ def data(name):
 DATA = ("moons", "circles", "blobs", "overlap", "spirals", "unscaled")
 
 
-def build(config):
+def build(config, seed):
     model = vgp.build_mlp(
         config["depth"],
         config["units"],
         config["activation"],
-        INITIALIZERS[config["initializer"]](),
+        INITIALIZERS.get(config["initializer"], lambda: config["initializer"])(),
         batch_normalization=config["shape"] == "batch normalization",
         residual=config["shape"] == "residual",
+        seed=seed,
     )
     if config["bias"]:
         for layer in model.layers:
             if layer.name.startswith("hidden") and getattr(layer, "bias", None) is not None:
-                layer.bias_initializer = keras.initializers.Constant(config["bias"])
                 layer.bias.assign(np.full(layer.bias.shape, config["bias"], "float32"))
     return model
 
 
-def optimizer(config):
-    make, _ = OPTIMIZERS[config["optimizer"]]
-    return make(config["learning_rate"])
+def make_optimizer(config):
+    if isinstance(config["optimizer"], keras.optimizers.Optimizer):  # a remedy
+        return config["optimizer"]
+    return OPTIMIZERS[config["optimizer"]][0](config["learning_rate"])
 
 
 def configurations(programs=64, each=4, seed=0):
@@ -102,9 +124,14 @@ def configurations(programs=64, each=4, seed=0):
         # Every activation comes in turn; deep sigmoid nets are what the course is about, so they come twice.
         activation = (*ACTIVATIONS, "sigmoid", "relu")[program % 12]
         depth = int(pick(DEPTHS, [2 / 23] * 8 + [1.5 / 23] * 3 + [1.5 / 23, 1 / 23]))
-        units = int(pick(UNITS[:5] if depth > 16 else UNITS, [0.1, 0.15, 0.45, 0.2, 0.1][:5] if depth > 16 else [0.1, 0.1, 0.45, 0.15, 0.1, 0.1]))
+        units = int(
+            pick(
+                UNITS[:5] if depth > 16 else UNITS,
+                [0.1, 0.15, 0.45, 0.2, 0.1][:5] if depth > 16 else [0.1, 0.1, 0.45, 0.15, 0.1, 0.1],
+            )
+        )
         name = pick(tuple(OPTIMIZERS), [0.2, 0.15, 0.12, 0.28, 0.06, 0.06, 0.07, 0.06])
-        batch_size = int(pick((200, 32), [0.75, 0.25]))
+        batch_size = int(pick((200, 25), [0.75, 0.25]))
         for _ in range(each):
             common = ("glorot_uniform", "he_normal")
             initializer = pick(common) if random.random() < 0.45 else pick(tuple(INITIALIZERS))
@@ -112,7 +139,8 @@ def configurations(programs=64, each=4, seed=0):
                 {
                     "program": program, "depth": depth, "units": units, "activation": activation, "shape": shape,
                     "optimizer": name, "batch_size": batch_size, "initializer": initializer,
-                    "learning_rate": float(pick(OPTIMIZERS[name][1])), "data": pick(DATA, [0.3, 0.2, 0.1, 0.12, 0.14, 0.14]),
+                    "learning_rate": float(pick(OPTIMIZERS[name][1])),
+                    "data": pick(DATA, [0.3, 0.2, 0.1, 0.12, 0.14, 0.14]),
                     "bias": float(pick((0.0, -1.0, -8.0), [0.9, 0.05, 0.05])),
                 }
             )  # fmt: skip
@@ -186,7 +214,8 @@ def measure(config, weights, x, y):
     def numbers(inputs, delta):
         batch = inputs.T @ delta / n
         rms = np.sqrt(np.mean(np.square(inputs).sum(axis=1) * np.square(delta).sum(axis=1)))
-        return rms, np.sqrt(np.mean(np.square(delta).sum(axis=1))), np.abs(batch).mean(), (batch == 0).mean()
+        size = np.sqrt(np.mean(np.square(delta).sum(axis=1)))
+        return rms, size, np.abs(batch).mean(), (batch == 0).mean(), np.linalg.norm(batch)
 
     rows = [numbers(h, delta)]
     upstream = delta @ kernel.T
@@ -203,23 +232,119 @@ def measure(config, weights, x, y):
     acts = [a for _, _, _, a, *_ in saved]
     return {
         "loss": loss, "kernel": columns[0], "delta": columns[1], "mean": columns[2], "zeros": columns[3],
+        "batch": columns[4],
         "dead": np.array([(a == 0).all(axis=0).mean() for a in acts]), "blind": blind,
         "low": np.array([(a <= 0).mean() for a in acts]),
-        "active": np.array([(a > 0).mean(axis=0).min() for a in acts]),
+        "inactive": np.array([((a > 0).mean(axis=0) < 0.01).mean() for a in acts]),
         "p95": np.array([np.quantile(np.abs(a), 0.95) for a in acts]),
-        "spread": np.array([a.std(axis=0).max() for a in acts]),
         "finite": bool(np.isfinite(loss) and np.isfinite(columns[:2]).all()),
     }  # fmt: skip
 
 
-def run_configuration(config):
-    """Train a configuration's seeds; return losses (epochs, seeds), accuracies, weights[checkpoint][seed]."""
-    early, budget = BUDGETS[config["batch_size"]]
-    x, y = data(config["data"])
-    make = functools.partial(build, config)
-    weights, runs = {}, None
-    for epochs in (0, early, budget, 2 * budget):
-        runs = vgp.train(make, (x, y), optimizer(config), epochs, config["batch_size"], SEEDS, progress=False)
-        trainable = [values for values in runs._weights]
-        weights[epochs] = [[values[seed] for values in trainable] for seed in range(SEEDS)]
-    return runs, weights
+class Trainer:
+    """One architecture and optimizer, traced once, for any start, learning rate, data and order of the samples."""
+
+    def __init__(self, config):
+        self.config, self.model, self.optimizer = config, build(config, 0), make_optimizer(config)
+        self.optimizer.build(self.model.trainable_variables)
+        self.variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        self.fresh = [variable.numpy() for variable in self.optimizer.variables]
+
+    @functools.cached_property
+    def _epochs(self):
+        def step(index, losses, x, y, orders):
+            batch, targets = tf.gather(x, orders[index]), tf.gather(y, orders[index])
+            weights = self.model.trainable_variables
+            with tf.GradientTape() as tape:
+                answer = self.model(batch, training=True)
+                loss = tf.reduce_mean(keras.losses.binary_crossentropy(targets, answer))
+            self.optimizer.apply(tape.gradient(loss, [weight.value for weight in weights]), weights)
+            return index + 1, losses.write(index, loss), x, y, orders
+
+        @tf.function(autograph=False)
+        def epochs(x, y, orders):
+            steps = tf.shape(orders)[0]
+            start = 0, tf.TensorArray("float32", steps), x, y, orders
+            return tf.while_loop(lambda index, *_: index < steps, step, start)[1].stack()
+
+        signature = tf.TensorSpec((200, 2)), tf.TensorSpec((200, 1)), tf.TensorSpec((None, None), tf.int32)
+        return epochs.get_concrete_function(*signature)
+
+    def start(self, config, seed):
+        """Draw new weights, forget what the optimizer remembers."""
+        fresh = build(config, seed)
+        values = [*fresh.trainable_variables, *fresh.non_trainable_variables]
+        self.restore(([value.numpy() for value in values], self.fresh))
+        if not isinstance(config["optimizer"], keras.optimizers.Optimizer):
+            self.optimizer.learning_rate.assign(config["learning_rate"])
+        self.random = np.random.default_rng(seed)
+
+    def train(self, config, epochs):
+        """Train on; return the mean loss of every epoch."""
+        x, y = data(config["data"])
+        size = config["batch_size"]
+        if size == 200:
+            orders = np.tile(np.arange(200), (epochs, 1))
+        else:
+            orders = np.concatenate([self.random.permutation(200).reshape(-1, size) for _ in range(epochs)])
+        losses = self._epochs(tf.constant(x), tf.constant(y[:, None]), tf.constant(orders, "int32"))
+        return losses.numpy().reshape(epochs, -1).mean(axis=1)
+
+    def state(self):
+        pair = self.variables, self.optimizer.variables
+        return tuple([variable.numpy() for variable in variables] for variables in pair)
+
+    def restore(self, state):
+        for variables, values in zip((self.variables, self.optimizer.variables), state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def run(self, config, seed):
+        """Train for twice the budget; return the losses and the states at 0, early, the budget and twice the budget."""
+        early, budget = BUDGETS[config["batch_size"]]
+        self.start(config, seed)
+        losses, states = [], [self.state()]
+        for epochs in (early, budget - early, budget):
+            losses.append(self.train(config, epochs))
+            states.append(self.state())
+        return np.concatenate(losses).astype("float64"), states
+
+
+def score(losses, end):
+    """The share of ln 2 that a run has removed, over the last twentieth before the end; -inf if it is not finite."""
+    last = losses[end - end // 20 : end]
+    return 1 - last.mean() / math.log(2) if np.isfinite(last).all() else -np.inf
+
+
+def label(config, losses, twin, measured):
+    """Return the outcome or mechanism, and the set of verdicts that are right."""
+    budget = BUDGETS[config["batch_size"]][1]
+    first, second = score(losses, budget) / twin, score(losses, 2 * budget) / twin
+    if first >= FITS:
+        return "healthy", {"healthy"}
+    if first >= FAILS:
+        return "half", set()
+    if second >= FAILS:
+        return "slow", set()
+    start, *rest = measured
+    if not np.isfinite(losses).all() or not all(m["finite"] for m in measured):
+        dead = rest[-1]["finite"] and rest[-1]["dead"].max() == 1
+        return "exploding", {"exploding", "dead"} if dead else {"exploding"}
+    low, high = np.median([(reach(m).min(), reach(m).max()) for m in rest], axis=0)
+    found = []
+    if all(m["dead"].max() == 1 for m in rest[1:]):
+        found.append("dead")
+    if high > 100 or reach(start).max() > 100:
+        found.append("exploding")
+    if low < 0.01 and "dead" not in found:
+        found.append("vanishing")
+    right = set(found)
+    if "dead" in found and config["activation"] != "relu":
+        right.add("vanishing")  # a smooth activation is never exactly 0 but by rounding
+    return (found[0] if found else "other"), right
+
+
+def reach(measured):
+    """Every hidden layer's delta over that of the output layer; 0 where both are 0."""
+    delta = measured["delta"]
+    return delta[:-1] / max(delta[-1], np.finfo("float64").tiny)
