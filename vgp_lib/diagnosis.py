@@ -134,7 +134,7 @@ def _resolve_loss(model, x, y, loss):
     function, targets = match_targets(loss, y, answer)
     mend = "give a function of (y_true, y_pred) that returns one value per sample, or a Keras name such as 'mse'"
     try:
-        value = tf.reduce_mean(function(targets, answer))
+        tf.reduce_mean(function(targets, answer))
     except Exception as error:  # whatever a function of the caller's own may raise
         reason = str(error).strip().splitlines()[:1] or [""]
         raise ValueError(

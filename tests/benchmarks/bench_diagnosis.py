@@ -25,7 +25,7 @@ def work(job):
     """Train, label and diagnose all runs of some programs; a row (dict) per run."""
     import zoo  # here, so that only the workers load TensorFlow
 
-    programs, quick, evidence = job
+    programs, quick = job
     configurations = zoo.configurations()
     rows, twins = [], {}
     for program in programs:
@@ -33,9 +33,7 @@ def work(job):
         trainer = zoo.Trainer(configs[0])
         for number, config in enumerate(configs[: 2 if quick else None]):
             twin = twin_score(zoo, twins, config)
-            rows += [
-                one_run(zoo, trainer, config, 4 * program + number, seed, twin, evidence) for seed in range(zoo.SEEDS)
-            ]
+            rows += [one_run(zoo, trainer, config, 4 * program + number, seed, twin) for seed in range(zoo.SEEDS)]
             treat(zoo, config, rows[-zoo.SEEDS :], twin)
         print(f"program {program}: {sum(row['program'] == program for row in rows)} runs", flush=True)
     return rows
@@ -61,7 +59,7 @@ def twin_score(zoo, twins, config):
     return twins[key]
 
 
-def one_run(zoo, trainer, config, number, seed, twin, evidence):
+def one_run(zoo, trainer, config, number, seed, twin):
     import numpy as np
 
     x, y = zoo.data(config["data"])
@@ -76,16 +74,16 @@ def one_run(zoo, trainer, config, number, seed, twin, evidence):
         "label": outcome, "right": " ".join(sorted(right)),
         "score": round(zoo.score(losses, budget), 4), "twin": round(twin, 4), "state": ("start", "early", "end")[seed],
     }  # fmt: skip
-    row |= examine(zoo, trainer, config, states[seed], measured[seed], evidence)
+    row |= examine(zoo, trainer, config, states[seed], measured[seed])
     converged = outcome == "healthy" and zoo.score(losses, 2 * budget) >= 0.9 * twin
     row["converged"] = ""
     if converged:
         trainer.restore(states[-1])
-        row["converged"] = diagnosis(zoo, trainer.model, config, trainer.optimizer, evidence)[0].verdict
+        row["converged"] = diagnosis(zoo, trainer.model, config, trainer.optimizer)[0].verdict
     return row
 
 
-def diagnosis(zoo, model, config, optimizer, evidence):
+def diagnosis(zoo, model, config, optimizer):
     import vgp_lib as vgp
 
     x, y = zoo.data(config["data"])
@@ -95,13 +93,13 @@ def diagnosis(zoo, model, config, optimizer, evidence):
     return found, seconds
 
 
-def examine(zoo, trainer, config, state, now, evidence):
+def examine(zoo, trainer, config, state, now):
     """What diagnose and the rules say of one state."""
     import numpy as np
 
     x, y = zoo.data(config["data"])
     trainer.restore(state)
-    found, seconds = diagnosis(zoo, trainer.model, config, trainer.optimizer, evidence)
+    found, seconds = diagnosis(zoo, trainer.model, config, trainer.optimizer)
     row = {"verdict": found.verdict, "layer": found.layer or "", "seconds": round(seconds, 2)}
     row["try_next"] = found.try_next
     count = len(trainer.model.trainable_variables)
@@ -140,10 +138,8 @@ def rules(now, later, change, relu):
         "TheDeepChecker": first(
             broken or (mean > 1e6).any(), (now["p95"] < 1e-5).any(), ((mean < 1e-6) | (later["mean"] < mean / 2)).any()
         ),
-        "update rule": first(
-            broken or not np.isfinite(change).all() or (np.log10(change) > -1).any(), False, (np.log10(change) < -4).any()
-        ),
-        "slowest 10^-3.5": first(broken or not np.isfinite(change).all(), False, change.min() < 10**-3.5),
+        "update rule": first(broken or not change.max() <= 1e-1, False, change.min() < 1e-4),
+        "slowest 10^-3.5": first(broken or not change.max() < np.inf, False, change.min() < 10**-3.5),
     }  # fmt: skip
 
 
@@ -180,7 +176,7 @@ def main():
     arguments = parser.parse_args()
     started = time.perf_counter()
     programs = list(range(0, 64, 9)) if arguments.quick else list(range(64))
-    jobs = [(programs[i :: arguments.workers], arguments.quick, None) for i in range(arguments.workers)]
+    jobs = [(programs[i :: arguments.workers], arguments.quick) for i in range(arguments.workers)]
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         rows = [row for part in pool.map(work, jobs) for row in part]
     rows.sort(key=lambda row: (row["configuration"], row["seed"]))
@@ -206,12 +202,9 @@ def report(rows):
             healthy = [row for row in part if row["label"] == "healthy"]
             right = sum(row[name] in row["right"].split() for row in sick)
             flagged = sum(row[name] != "healthy" for row in healthy)
-            shares = (
-                f"{right / max(len(sick), 1):7.1%} of the sick found, {flagged / max(len(healthy), 1):6.1%} flagged"
-            )
-            print(
-                f"{'diagnose' if name == 'verdict' else name:16}{shares} of the healthy ({right}/{len(sick)}, {flagged}/{len(healthy)})"
-            )
+            counts = f"{right:4}/{len(sick):<4} of the sick found, {flagged:4}/{len(healthy):<4} of the healthy flagged"
+            shares = f"{right / max(len(sick), 1):7.1%} and {flagged / max(len(healthy), 1):6.1%}"
+            print(f"{'diagnose' if name == 'verdict' else name:16}{shares}   ({counts})")
         converged = [row["converged"] for row in part if row["converged"]]
         print(f"converged: {sum(verdict != 'healthy' for verdict in converged)} of {len(converged)} flagged")
         cured = [row["cured"] for row in part if row["cured"]]
