@@ -226,16 +226,14 @@ def _decide(e):
         return "exploding", int(np.nan_to_num(e.before.delta_rms, nan=np.inf).argmax())
     if _has_learned(e) or len(e.after.names) == 1:
         return "healthy", None
-    dead = e.after.dead[:-1] == 1
-    if dead.any():
-        return "dead", int(dead.argmax())
-    now, later = _reach(e.before), _reach(e.after)
-    for ratios in (later, now):
+    for report in (e.before, e.after):  # what was there first is the cause
+        ratios, dead = _reach(report), report.dead[:-1] == 1
+        if dead.any():
+            return "dead", int(dead.argmax())
         if np.isnan(ratios).any():  # 0 / 0: not even the output layer gets a gradient
             return "vanishing", len(ratios)
         if ratios.max() > _LOUD:
             return "exploding", int(ratios.argmax())
-    for ratios in (later, now):
         if ratios.min() < _FAINT:
             return "vanishing", int(ratios.argmin())
     return "healthy", None
@@ -281,22 +279,21 @@ def _remedy(e, verdict, layer, model, optimizer):
         "exploding": (now > _LOUD).any(),
         "vanishing": (now < _FAINT).any(),
     }
-    if e.input_size > _LARGE_INPUT:
+    layer = next(found for found in kernel_layers(model) if found.name == layer)
+    config = layer.get_config()
+    open_sided = config.get("activation") in _OPEN
+    if e.input_size > _LARGE_INPUT and (open_sided or not sick_now[verdict]):
         return "x = (x - x.mean(axis=0)) / x.std(axis=0)"
     if not sick_now[verdict]:  # the steps made it so
         return f"optimizer = {_line(optimizer, 0.1, clip=verdict == 'exploding')}"
-    layer = next(found for found in kernel_layers(model) if found.name == layer)
     if isinstance(layer, keras.layers.RNN):
         return f"keras.layers.LSTM({layer.units})"
-    config = layer.get_config()
-    kind = getattr(layer.kernel_initializer, "__class__", type(None))
-    he = kind in (keras.initializers.HeNormal, keras.initializers.HeUniform)
-    activation = config.get("activation") if config.get("activation") in _OPEN else "relu"
-    if he and activation == config.get("activation") and verdict != "dead":
+    he = isinstance(layer.kernel_initializer, (keras.initializers.HeNormal, keras.initializers.HeUniform))
+    if he and open_sided and verdict != "dead":
         return "keras.layers.BatchNormalization()"
     size = config.get("units", config.get("filters"))
     shape = f"{size}, {config['kernel_size']}" if "kernel_size" in config else f"{size}"
-    activation = "leaky_relu" if verdict == "dead" else activation
+    activation = "leaky_relu" if verdict == "dead" else config["activation"] if open_sided else "relu"
     return f'keras.layers.{type(layer).__name__}({shape}, activation="{activation}", kernel_initializer="he_normal")'
 
 

@@ -14,7 +14,8 @@ checkpoints on the way (early, budget, twice the budget); "reach" of a hidden la
     dead        a hidden layer gives 0 for all samples in all units, after the budget and after twice the budget.
     vanishing   the weakest layer's reach is below 0.01 in the median of the checkpoints.
     other       none of these: the gradient is not why it fails.
-A run may show two of them, such as an explosion that leaves dead layers: then either verdict is right. half, slow and
+A run may show two of them: an explosion or a vanishing at initialization that ends in dead layers, or activations so
+small that float32 takes them for 0 (and smooth ones that float64 does). Then either verdict is right. half, slow and
 other are neither sick nor healthy; they are counted and reported, not scored.
 """
 
@@ -114,7 +115,12 @@ def make_optimizer(config):
     return OPTIMIZERS[config["optimizer"]][0](config["learning_rate"])
 
 
-def configurations(programs=64, each=4, seed=0):
+def configurations():
+    """The development half, on which the thresholds were chosen, and the held-out half: drawn alike, separately."""
+    return draw(0, "development", seed=0) + draw(32, "held out", seed=1)
+
+
+def draw(first, half, seed, programs=32, each=4):
     """Draw architectures with an optimizer (one compiled program each), and for each some starts, rates and data."""
     random = np.random.default_rng(seed)
     pick = lambda values, p=None: values[random.choice(len(values), p=p)]  # noqa: E731
@@ -137,7 +143,8 @@ def configurations(programs=64, each=4, seed=0):
             initializer = pick(common) if random.random() < 0.45 else pick(tuple(INITIALIZERS))
             found.append(
                 {
-                    "program": program, "depth": depth, "units": units, "activation": activation, "shape": shape,
+                    "half": half, "program": first + program, "depth": depth, "units": units,
+                    "activation": activation, "shape": shape,
                     "optimizer": name, "batch_size": batch_size, "initializer": initializer,
                     "learning_rate": float(pick(OPTIMIZERS[name][1])),
                     "data": pick(DATA, [0.3, 0.2, 0.1, 0.12, 0.14, 0.14]),
@@ -236,6 +243,7 @@ def measure(config, weights, x, y):
         "dead": np.array([(a == 0).all(axis=0).mean() for a in acts]), "blind": blind,
         "low": np.array([(a <= 0).mean() for a in acts]),
         "inactive": np.array([((a > 0).mean(axis=0) < 0.01).mean() for a in acts]),
+        "largest": np.array([np.abs(a).max() for a in acts]),
         "p95": np.array([np.quantile(np.abs(a), 0.95) for a in acts]),
         "finite": bool(np.isfinite(loss) and np.isfinite(columns[:2]).all()),
     }  # fmt: skip
@@ -339,8 +347,11 @@ def label(config, losses, twin, measured):
     if low < 0.01 and "dead" not in found:
         found.append("vanishing")
     right = set(found)
-    if "dead" in found and config["activation"] != "relu":
-        right.add("vanishing")  # a smooth activation is never exactly 0 but by rounding
+    tiny = np.finfo("float32").tiny  # below it lies what is 0 in the network itself
+    if all(m["largest"].min() < tiny for m in rest[1:]) and "vanishing" in found:
+        right.add("dead")
+    if "dead" in found and (config["activation"] != "relu" or reach(start).min() < 0.01):
+        right.add("vanishing")  # a smooth activation is 0 by rounding only; or the gradient vanished before the death
     return (found[0] if found else "other"), right
 
 
