@@ -143,10 +143,19 @@ def _resolve_loss(model, x, y, loss):
     return function, targets
 
 
+def _call(model, weights, state, x):
+    """Call the model in training mode with these values; return its answer, the state after it, and its penalties."""
+    # Like stateless_call, which cannot call a model whose call takes no argument `training`.
+    values = zip([*model.trainable_variables, *model.non_trainable_variables], [*weights, *state], strict=True)
+    with keras.StatelessScope(state_mapping=list(values), collect_losses=True) as scope:
+        answer = model(x, training=True)
+        penalties = model.losses
+    return answer, [scope.get_current_value(variable) for variable in model.non_trainable_variables], penalties
+
+
 def _answer(model, x):
-    """The model's answer in training mode; nothing that it changes on the way stays changed."""
-    values = [[v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)]
-    return model.stateless_call(*values, x, training=True)[0]
+    values = ([v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
+    return _call(model, *values, x)[0]
 
 
 def _score(model, x, y, function):
@@ -172,7 +181,7 @@ def _rehearse(model, optimizer, x, y, function):
         with tf.GradientTape() as tape:
             tape.watch(now)
             others = [tf.convert_to_tensor(variable.value) for variable in state]
-            answer, others, penalties = model.stateless_call(now, others, x, training=True, return_losses=True)
+            answer, others, penalties = _call(model, now, others, x)
             loss = tf.cast(tf.reduce_mean(function(y, answer)), "float32")
             total = tf.add_n([loss, *(tf.cast(penalty, "float32") for penalty in penalties)])
         copy.apply(tape.gradient(total, now, unconnected_gradients="zero"), weights)
