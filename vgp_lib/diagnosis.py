@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vgp_lib.gradients import check_batch, inspect_layers, kernel_layers, match_targets, power_of_ten
+from vgp_lib.gradients import check_batch, inspect_layers, kernel_layers, l2_norm, match_targets, power_of_ten
 
 _STEPS, _SAMPLES = 300, 256  # the rehearsal: as many full-batch steps as a training of the course, on so many samples
-_WORK = 8e9  # weights × samples × steps: what takes about a second; a larger net rehearses fewer steps
-_MIN_STEPS = 50
+_WORK, _LEAST = 8e9, 50  # weights × samples × steps: about a second; a larger net rehearses fewer steps, at least 50
 # The three thresholds, chosen on the development half of tests/benchmarks/bench_diagnosis.py.
 _LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
 _FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
@@ -71,9 +70,8 @@ def diagnose(model, x, y, *, optimizer=None, loss=None) -> Diagnosis:
     Raises `ValueError` or `TypeError` if the model is not built or has no trainable kernel, if there is no optimizer,
     or if x, y and loss do not fit.
     """
-    layers = kernel_layers(model)
-    trainable = {id(variable) for variable in model.trainable_variables}
-    if not any(id(_kernel(layer)) in trainable for layer in layers):
+    cells = [layer.cell if isinstance(layer, keras.layers.RNN) else layer for layer in kernel_layers(model)]
+    if not any(cell.kernel.trainable for cell in cells):
         raise ValueError(f"The model {model.name!r} has no trainable kernel; set trainable = True on a layer with one")
     optimizer, loss = _choose(model, optimizer, loss)
     x, y = check_batch(x, y)
@@ -104,14 +102,18 @@ def _choose(model, optimizer, loss):
 
 @dataclass
 class _Evidence:
-    """What the verdict rests on; `score` is (loss, loss of the shuffled answers), `after` None if nan arose."""
+    """What the verdict rests on; after the rehearsal there is no report if nan arose."""
 
-    before: object
+    before: object  # LayerReport
     after: object
-    score_before: tuple
-    score_after: tuple
-    losses: np.ndarray
+    losses: np.ndarray  # of the rehearsal, before every step
+    shuffled: float  # loss of the rehearsed net's answers, handed to other samples
     input_size: float
+
+    @property
+    def learned(self):
+        """Whether the answers depend on the input; the mean over the last tenth, since a single step may jump."""
+        return np.mean(self.losses[-len(self.losses) // 10 :]) < _LEARNED * self.shuffled
 
 
 def _examine(model, x, y, optimizer, loss):
@@ -119,14 +121,16 @@ def _examine(model, x, y, optimizer, loss):
     x, y = x[chosen], y[chosen]
     inputs = tf.convert_to_tensor(x)
     function, targets = _resolve_loss(model, inputs, y, loss)
-    before, score_before = inspect_layers(model, x, y, loss), _score(model, inputs, targets, function)
+    before = inspect_layers(model, x, y, loss)
     losses, weights, state = _rehearse(model, optimizer, inputs, targets, function)
-    after, score_after = None, (np.nan, np.nan)
+    after, shuffled = None, np.nan
     if all(np.isfinite(values).all() for values in weights):
+        random = np.random.default_rng(0)
         with _assigned(model, weights, state):
-            after, score_after = inspect_layers(model, x, y, loss), _score(model, inputs, targets, function)
-    size = float(np.sqrt(np.mean(np.square(x.astype("float64"))))) if x.dtype.kind == "f" else 0.0
-    return _Evidence(before, after, score_before, score_after, losses, size)
+            after, answer = inspect_layers(model, x, y, loss), _answer(model, inputs)
+        others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
+        shuffled = float(np.mean([tf.reduce_mean(function(targets, other)) for other in others]))
+    return _Evidence(before, after, losses, shuffled, l2_norm(x) / x.size**0.5)
 
 
 def _resolve_loss(model, x, y, loss):
@@ -136,10 +140,8 @@ def _resolve_loss(model, x, y, loss):
     try:
         tf.reduce_mean(function(targets, answer))
     except Exception as error:  # whatever a function of the caller's own may raise
-        reason = str(error).strip().splitlines()[:1] or [""]
-        raise ValueError(
-            f"The loss {loss!r} cannot be evaluated ({type(error).__name__}: {reason[0]}); {mend}"
-        ) from error
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ValueError(f"The loss {loss!r} cannot be evaluated ({reason}); {mend}") from error
     return function, targets
 
 
@@ -156,13 +158,6 @@ def _call(model, weights, state, x):
 def _answer(model, x):
     values = ([v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
     return _call(model, *values, x)[0]
-
-
-def _score(model, x, y, function):
-    """Loss of the model's answers, and of the same answers handed to other samples: what it has not learned from x."""
-    answer, random = _answer(model, x), np.random.default_rng(0)
-    others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
-    return tuple(float(np.mean([tf.reduce_mean(function(y, a)) for a in answers])) for answers in ([answer], others))
 
 
 def _rehearse(model, optimizer, x, y, function):
@@ -194,7 +189,7 @@ def _rehearse(model, optimizer, x, y, function):
         return tf.while_loop(lambda index, _: index < steps, step, (0, tf.TensorArray("float32", steps)))[1].stack()
 
     work = len(x) * sum(int(np.prod(variable.shape)) for variable in weights)
-    losses = rehearse(tf.constant(int(np.clip(_WORK / work, _MIN_STEPS, _STEPS)))).numpy()
+    losses = rehearse(tf.constant(int(np.clip(_WORK / work, _LEAST, _STEPS)))).numpy()
     return losses, [variable.numpy() for variable in weights], [variable.numpy() for variable in state]
 
 
@@ -218,11 +213,6 @@ def _assigned(model, weights, state):
             variable.assign(value)
 
 
-def _has_learned(e):
-    # The mean over the last tenth, since a single step may jump.
-    return np.mean(e.losses[-len(e.losses) // 10 :]) < _LEARNED * e.score_after[1]
-
-
 def _reach(report):
     """Delta of every hidden layer as a multiple of the output layer's."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -233,7 +223,7 @@ def _decide(e):
     """Return the verdict and the index of the layer that it names (or None)."""
     if e.after is None or not np.isfinite([*e.losses, *e.after.delta_rms]).all():
         return "exploding", int(np.nan_to_num(e.before.delta_rms, nan=np.inf).argmax())
-    if _has_learned(e) or len(e.after.names) == 1:
+    if e.learned or len(e.after.names) == 1:
         return "healthy", None
     for report in (e.before, e.after):  # what was there first is the cause
         ratios, dead = _reach(report), report.dead[:-1] == 1
@@ -258,13 +248,11 @@ def _explain(e, model, optimizer):
         course += f"becomes nan or infinite at step {int(finite.argmin()) + 1}"
     else:
         course += f"goes from {e.losses[0]:.2g} to {e.losses[-1]:.2g}"
-        course += "" if e.after is None else f" (its answers, shuffled: {e.score_after[1]:.2g})"
-    if verdict == "healthy" and _has_learned(e):
+        course += "" if e.after is None else f" (its answers, shuffled: {e.shuffled:.2g})"
+    if verdict == "healthy" and e.learned:
         return Diagnosis(verdict, layer, f"The net answers to its input: {course}.", "nothing to change")
     if verdict == "healthy":
-        because = (
-            f"No layer is cut off from the loss, but {course}: too few steps, too small a step or too small a net."
-        )
+        because = f"Every layer gets a gradient, but {course}: too few steps, too small a step or too small a net."
         return Diagnosis(verdict, layer, because, f"optimizer = {_line(optimizer, 10)}")
     if verdict == "dead":
         because = f"All units of {layer} give 0 for all samples, no gradient passes it; {course}."
@@ -312,7 +300,3 @@ def _line(optimizer, factor=1, clip=False):
     momentum = getattr(optimizer, "momentum", 0)
     text += f", momentum={momentum:g}" if momentum else ""
     return text + (", global_clipnorm=1.0)" if clip else ")")
-
-
-def _kernel(layer):
-    return (layer.cell if isinstance(layer, keras.layers.RNN) else layer).kernel

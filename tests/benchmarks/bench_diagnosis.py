@@ -6,7 +6,10 @@ end of its budget; every healthy run once more after twice its budget, if it has
 every configuration is treated with the line that `diagnose` proposes, and trained again. The rules of other tools see
 the same states: exact float64 gradients, and five further steps where they want a history.
 
-Writes data/diagnosis_benchmark.csv, a row per run, and prints the tables.
+Writes data/diagnosis_benchmark.csv, a row per run, and prints the tables. Its columns: the configuration; `label`, the
+outcome or mechanism, and `right`, the verdicts that count as right; `score` and `twin`, the shares of ln 2 that the run
+and its twin removed; `state`, when it was diagnosed; what `diagnose` said, in how many seconds; what the rules said;
+`cured`, whether the proposed line made the run fit; `converged`, the verdict on a healthy net after twice its budget.
 """
 
 import argparse
