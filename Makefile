@@ -23,8 +23,9 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
 
-bench: $(READY)  ## time train against model.fit, PyTorch and JAX (installs the latter two)
+bench: $(READY)  ## score diagnose; time train against model.fit, PyTorch and JAX (installs the latter two)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python tests/benchmarks/bench_diagnosis.py
 	$(BIN)/python tests/benchmarks/bench_training.py
 
 claims: $(READY)  ## measure all claims and remedies anew (half an hour) and store them in data

@@ -27,7 +27,7 @@ if keras.backend.backend() != "tensorflow":
 from vgp_lib import plots
 from vgp_lib.claims import claims
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
-from vgp_lib.diagnosis import diagnose
+from vgp_lib.diagnosis import Diagnosis, diagnose
 from vgp_lib.gradients import (
     gradient_by_lag,
     gradient_from_update,

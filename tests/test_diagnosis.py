@@ -1,0 +1,249 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import vgp_lib as vgp
+
+MOONS = vgp.load_moons()
+X, Y = MOONS.x_train, MOONS.y_train
+SGD = keras.optimizers.SGD(1.0, momentum=0.9)
+ADAM = keras.optimizers.Adam(0.01)
+
+
+def sequential(*parts, shape=(2,)):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def compiled(model, optimizer, loss="binary_crossentropy"):
+    model.compile(optimizer, loss=loss)
+    return model
+
+
+# What the verdicts mean
+
+
+@pytest.mark.parametrize(
+    ("depth", "optimizer", "expected"),
+    [(8, ADAM, "healthy"), (8, SGD, "vanishing"), (12, ADAM, "vanishing"), (12, SGD, "vanishing")],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_verdict_on_sigmoid_nets_depends_on_depth_and_optimizer(depth, optimizer, expected, seed):
+    verdict = vgp.diagnose(vgp.build_mlp(depth, seed=seed), X, Y, optimizer=optimizer)
+    assert verdict.verdict == expected
+
+
+def test_the_verdict_is_the_same_at_the_start_on_the_plateau_and_after_it():
+    model, verdicts = compiled(vgp.build_mlp(12, seed=1), keras.optimizers.SGD(1.0)), []
+    for epoch in range(301):
+        if epoch in (0, 20, 300):
+            verdicts.append(vgp.diagnose(model, X, Y))
+        model.train_on_batch(X, Y)
+    assert [verdict.verdict for verdict in verdicts] == ["vanishing"] * 3
+    assert {verdict.layer for verdict in verdicts} == {"hidden_1"}
+    assert "relu" in verdicts[0].try_next
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu"])
+def test_a_net_that_has_converged_is_healthy(activation):
+    runs = vgp.train(
+        functools.partial(vgp.build_mlp, 6, activation=activation), MOONS, ADAM, 300, 200, seeds=2, progress=False
+    )
+    assert (runs.loss[-1] < 0.01).all()
+    for seed in runs.seeds:
+        verdict = vgp.diagnose(runs.model(seed), X, Y, optimizer=ADAM)
+        assert verdict.verdict == "healthy"
+        assert (verdict.layer, verdict.try_next) == (None, "nothing to change")
+
+
+def test_large_weights_explode():
+    model = vgp.build_mlp(activation="relu", kernel_initializer=keras.initializers.RandomNormal(stddev=2.0), seed=1)
+    verdict = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.1))
+    assert verdict.verdict == "exploding"
+
+
+def test_a_model_whose_weights_are_nan_already_has_exploded():
+    model = vgp.build_mlp(3, activation="relu", seed=1)
+    model.get_layer("hidden_2").kernel.assign(np.full((10, 10), np.nan))
+    verdict = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+    assert (verdict.verdict, verdict.layer) == ("exploding", "hidden_2")
+    assert verdict.try_next == "optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0)"
+
+
+def test_a_layer_without_a_living_unit_is_dead():
+    model = vgp.build_mlp(4, activation="relu", seed=1)
+    model.get_layer("hidden_3").bias.assign(np.full(10, -8.0))
+    verdict = vgp.diagnose(model, X, Y, optimizer=ADAM)
+    assert (verdict.verdict, verdict.layer) == ("dead", "hidden_3")
+    assert "leaky_relu" in verdict.try_next
+
+
+def test_a_tiny_learning_rate_is_no_gradient_disease():
+    verdict = vgp.diagnose(vgp.build_mlp(2, activation="relu", seed=1), X, Y, optimizer=keras.optimizers.SGD(1e-6))
+    assert verdict.verdict == "healthy"
+    assert verdict.try_next == "optimizer = keras.optimizers.SGD(1e-05)"
+
+
+def test_the_compiled_optimizer_is_the_default_and_its_state_counts():
+    for optimizer, expected in ((SGD, "vanishing"), (ADAM, "healthy")):
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        assert vgp.diagnose(compiled(vgp.build_mlp(8, seed=1), fresh), X, Y).verdict == expected
+    # A momentum that is about to throw the weights out of range belongs to the diagnosis.
+    model = compiled(vgp.build_mlp(2, activation="tanh", seed=1), keras.optimizers.SGD(0.1, momentum=0.99))
+    model.optimizer.build(model.trainable_variables)
+    assert vgp.diagnose(model, X, Y).verdict == "healthy"
+    for slot in model.optimizer.variables[2:]:
+        slot.assign(np.full(slot.shape, 1e38))
+    assert vgp.diagnose(model, X, Y).verdict == "exploding"
+
+
+# Nothing is touched
+
+
+def test_model_optimizer_and_random_states_stay_as_they_were():
+    model = sequential(
+        layers.Dense(8),
+        layers.BatchNormalization(),
+        layers.Activation("relu"),
+        layers.Dropout(0.3),
+        layers.Dense(1, "sigmoid"),
+    )
+    compiled(model, keras.optimizers.Adam(0.01)).fit(X, Y, epochs=2, verbose=0)
+    keras.utils.set_random_seed(5)
+
+    def everything():
+        variables = [*model.variables, *model.optimizer.variables]
+        return [variable.numpy() for variable in variables], np.random.get_state()[1].copy(), model.losses
+
+    before = everything()
+    first, second = (vgp.diagnose(model, X, Y) for _ in range(2))
+    after = everything()
+    assert first == second
+    for one, other in zip(before[0], after[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(before[1], after[1])
+    drawn = keras.random.normal((3,)).numpy()
+    keras.utils.set_random_seed(5)
+    np.testing.assert_array_equal(drawn, keras.random.normal((3,)).numpy())
+    history = model.fit(X, Y, epochs=1, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+
+
+def test_the_rehearsal_is_what_fit_would_do():
+    model = compiled(vgp.build_mlp(3, activation="tanh", seed=1), keras.optimizers.Adam(0.01))
+    for _ in range(10):
+        model.train_on_batch(X, Y)
+    said = vgp.diagnose(model, X, Y).because
+    losses = []
+    for _ in range(300):
+        model.reset_metrics()  # or the losses are averaged over the calls
+        losses.append(float(model.train_on_batch(X, Y)))
+    assert f"goes from {losses[0]:.2g} to {losses[-1]:.2g}" in said
+
+
+# Any built model
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = layers.Dense(8, "tanh"), layers.Dense(1, "sigmoid")
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+
+def test_a_subclassed_model():
+    model = Own()
+    model(X[:1])
+    assert vgp.diagnose(model, X, Y, optimizer="adam").verdict == "healthy"
+
+
+def stripes():
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 80)
+    x = random.normal(0, 0.3, (80, 8, 8, 1)) + np.where(y[:, None] == 1, 1.0, -1.0).repeat(8, 1)[:, :, None, None]
+    return x.astype("float32"), y
+
+
+def test_a_convolutional_net_with_classes():
+    x, y = stripes()
+    parts = layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(2, "softmax")
+    model = compiled(sequential(*parts, shape=(8, 8, 1)), "adam", "sparse_categorical_crossentropy")
+    assert vgp.diagnose(model, x, y).verdict == "healthy"
+    model.layers[0].bias.assign(np.full(4, -50.0))
+    verdict = vgp.diagnose(model, x, y)
+    assert verdict.verdict == "dead"
+    assert verdict.try_next.startswith("keras.layers.Conv2D(4, (3, 3), activation=")
+
+
+@pytest.mark.parametrize("kind", [layers.SimpleRNN, layers.LSTM])
+def test_a_recurrent_net(kind):
+    x = np.random.default_rng(0).normal(size=(60, 5, 1)).astype("float32")
+    model = sequential(kind(6), layers.Dense(1, "sigmoid"), shape=(5, 1))
+    verdict = vgp.diagnose(model, x, (x[:, -1, 0] > 0) * 1.0, optimizer=keras.optimizers.Adam(0.01))
+    assert verdict.verdict == "healthy"
+
+
+def test_regression_with_penalties_and_float64():
+    y = np.sin(3 * X[:, 0]).astype("float32")
+    model = sequential(layers.Dense(16, "tanh", kernel_regularizer="l2"), layers.Dense(1))
+    assert vgp.diagnose(model, X.astype("float64"), y, optimizer=ADAM, loss="mse").verdict == "healthy"
+
+
+def test_a_large_data_set_is_sampled():
+    x, y = np.tile(X, (100, 1)), np.tile(Y, 100)
+    assert vgp.diagnose(vgp.build_mlp(3, activation="relu", seed=1), x, y, optimizer=ADAM).verdict == "healthy"
+
+
+# Wrong uses name the mend
+
+
+def frozen():
+    model = vgp.build_mlp(2, seed=1)
+    model.trainable = False
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "error", "message"),
+    [
+        (lambda: keras.Sequential([layers.Dense(1)]), {}, ValueError, "not built; begin it with keras.Input"),
+        (frozen, {}, ValueError, "no trainable kernel; set trainable = True"),
+        (lambda: sequential(layers.Flatten()), {}, ValueError, "give one with a Dense"),
+        (None, {"y": Y[:7]}, ValueError, "give one target per sample"),
+        (None, {"y": np.eye(2)[Y.astype(int)]}, ValueError, "needs them equal"),
+        (None, {"y": Y + 1}, ValueError, "relabel y"),
+        (None, {"x": np.where(X > 1, np.nan, X)}, ValueError, "remove or replace"),
+        (None, {"loss": "nonsense"}, ValueError, "give a name such as"),
+        (None, {"loss": lambda y, p: 1 / 0}, ValueError, "give a function of"),
+        (None, {"loss": 3}, (ValueError, TypeError), "give a"),
+        (None, {"optimizer": None}, ValueError, "not compiled: .* give one, such as"),
+        (None, {"optimizer": "nonsense"}, ValueError, "give a Keras optimizer"),
+        (None, {"optimizer": 0.1}, TypeError, "give a Keras optimizer"),
+    ],
+)
+def test_wrong_uses_name_the_mend(model, change, error, message):
+    model = model() if model else vgp.build_mlp(2, seed=1)
+    arguments = {"x": X, "y": Y, "optimizer": "sgd"} | change
+    with pytest.raises(error, match=message):
+        vgp.diagnose(model, **arguments)
+
+
+# It shows well
+
+
+def test_it_prints_as_a_small_table():
+    verdict = vgp.diagnose(vgp.build_mlp(12, seed=1), X, Y, optimizer=keras.optimizers.SGD(1.0))
+    first, because, try_next = repr(verdict).split("\n")
+    assert first == "VANISHING at hidden_1"
+    assert because.split(None, 1)[1] == verdict.because
+    assert try_next.split(None, 2)[2] == verdict.try_next
+    picture = verdict._repr_html_()
+    assert "<b>VANISHING</b> at hidden_1" in picture
+    assert "activation=&quot;relu&quot;" in picture
+    with pytest.raises(AttributeError):
+        verdict.verdict = "healthy"
