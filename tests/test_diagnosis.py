@@ -1,4 +1,5 @@
 import functools
+import re
 
 import keras
 import numpy as np
@@ -247,3 +248,36 @@ def test_it_prints_as_a_small_table():
     assert "activation=&quot;relu&quot;" in picture
     with pytest.raises(AttributeError):
         verdict.verdict = "healthy"
+
+
+# In time, and in size
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.5, "vanishing"), (1.0, "healthy")])
+def test_a_recurrent_net_that_forgets_is_vanishing_in_time(gain, expected):
+    bits = vgp.make_first_bit()
+    model = vgp.build_rnn(recurrent_initializer=keras.initializers.Orthogonal(gain), seed=0)
+    lags = vgp.gradient_by_lag(model, bits.x_train, bits.y_train)
+    found = vgp.diagnose(model, bits.x_train, bits.y_train, optimizer=keras.optimizers.SGD(0.1))
+    assert found.verdict == expected
+    assert (found.layer == "recurrent") == (expected == "vanishing") == (lags[-1] < 0.01 * lags[0])
+
+
+def test_a_net_that_learns_although_it_forgets_at_the_start_is_healthy():
+    bits = vgp.make_first_bit()
+    model = vgp.build_rnn(recurrent_initializer=keras.initializers.Orthogonal(0.5), seed=0)
+    assert vgp.diagnose(model, bits.x_train, bits.y_train, optimizer=keras.optimizers.Adam(0.01)).verdict == "healthy"
+
+
+def test_a_convolution_counts_its_positions_and_rehearses_fewer_steps():
+    images = np.random.default_rng(0).normal(size=(64, 16, 16, 1)).astype("float32")
+    labels = (images.mean(axis=(1, 2, 3)) > 0).astype("float32")
+    convolutions = [layers.Conv2D(8, 3, padding="same", activation="sigmoid") for _ in range(3)]
+    model = sequential(
+        *convolutions, layers.GlobalAveragePooling2D(), layers.Dense(1, activation="sigmoid"), shape=(16, 16, 1)
+    )
+    found = vgp.diagnose(model, images, labels, optimizer=keras.optimizers.SGD(0.1))
+    steps = int(re.search(r"rehearsal of (\d+) steps", found.because)[1])
+    # weights times positions of the three convolutions, four times as slow, and the output unit, for 64 samples
+    weights = (9 * 1 * 8 + 8) + 2 * (9 * 8 * 8 + 8)
+    assert steps == int(8e9 / (64 * (4 * weights * 16 * 16 + 9)))
