@@ -56,7 +56,7 @@ REMEDIES = {
     "He": (build_mlp, _he, ADAM, "the slope of the sigmoid"),
     "LeCun": (build_mlp, _lecun, ADAM, "anything: in square layers it is Glorot's variance"),
     "orthogonal": (build_mlp, _orthogonal, ADAM, "the slope of the sigmoid"),
-    "scale 4": (build_mlp, {"kernel_initializer": _scaled(4)}, ADAM, "thirty layers: it is below the critical scale"),
+    "scale 4": (build_mlp, {"kernel_initializer": _scaled(4)}, ADAM, "it is below the critical scale"),
     "scale 10": (build_mlp, {"kernel_initializer": _scaled(10)}, ADAM, "saturation"),
     "batch normalization": (build_mlp, {"batch_normalization": True}, ADAM, "small batches"),
     "layer normalization": (_layer_normalization, {}, ADAM, "the slope of the sigmoid"),
@@ -64,7 +64,7 @@ REMEDIES = {
     "dropout 0.2": (_dropout, {}, ADAM, "anything: it is made against overfitting"),
     "100 units": (build_mlp, {"units": 100}, ADAM, "the factor per layer"),
     "SGD 0.1": (build_mlp, {}, keras.optimizers.SGD(0.1), "it needs the gradient's size"),
-    "SGD 1.0, momentum 0.9": (build_mlp, {}, keras.optimizers.SGD(1.0, momentum=0.9), "the same"),
+    "SGD 1.0, momentum 0.9": (build_mlp, {}, keras.optimizers.SGD(1.0, momentum=0.9), "it needs the gradient's size"),
     "RMSprop 0.001": (build_mlp, {}, keras.optimizers.RMSprop(0.001), "gradients below its epsilon"),
     "Adam 0.01": (build_mlp, {}, keras.optimizers.Adam(0.01), "gradients below its epsilon"),
     "global_clipnorm=1": (build_mlp, {}, keras.optimizers.Adam(0.001, global_clipnorm=1.0), "small gradients at all"),
@@ -77,11 +77,16 @@ REMEDIES = {
         ADAM,
         "delta grows with every layer",
     ),
-    "ReLU + layer normalization": (_layer_normalization, _relu, ADAM, ""),
+    "ReLU + layer normalization": (_layer_normalization, _relu, ADAM, "thirty layers"),
     "ReLU + residual": (build_mlp, _relu | {"residual": True}, ADAM, "delta grows with every block"),
-    "ReLU + residual + batch norm.": (build_mlp, _relu | {"residual": True, "batch_normalization": True}, ADAM, ""),
+    "ReLU + residual + batch norm.": (
+        build_mlp,
+        _relu | {"residual": True, "batch_normalization": True},
+        ADAM,
+        "delta grows a little",
+    ),
     "ReLU + He + dropout 0.2": (_dropout, _relu | _he, ADAM, "it slows the fit"),
-    "ReLU + He, SGD 0.1": (build_mlp, _relu | _he, keras.optimizers.SGD(0.1), ""),
+    "ReLU + He, SGD 0.1": (build_mlp, _relu | _he, keras.optimizers.SGD(0.1), "thirty layers"),
 }
 
 

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import gc
 import json
 import operator
 import os
@@ -73,6 +74,19 @@ class Runs:
         return text
 
 
+@contextlib.contextmanager
+def _collector_paused():
+    """Pause Python's garbage collector: it would walk all of TensorFlow's graphs in the midst of a training, 0.2 s."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_collector_paused()
 def train(
     build,
     data,
@@ -506,32 +520,40 @@ def _initial_values(model, seeds):
 
 
 def _draw(recipes, seeds):
-    """Draw initial values for every recipe (class, configuration, shape, number): arrays (seeds, *shape)."""
-    numbers = [recipe[-1] for recipe in recipes]
-    states = [[np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in numbers] for seed in seeds]
-    if recipes and all(kind.__module__.startswith("keras.") for kind, *_ in recipes):
-        return [drawn.numpy() for drawn in _drawing(recipes)(tf.constant(states, "int64"))]
-    columns = zip(recipes, zip(*states, strict=True), strict=True)
-    return [
-        np.stack([kind.from_config(json.loads(config) | {"seed": int(state)})(shape) for state in column])
-        for (kind, config, shape, _), column in columns
-    ]
+    """Draw initial values for every recipe (class, configuration, shape) and number: arrays (seeds, *shape)."""
+    states = [[np.random.SeedSequence([seed, number]).generate_state(1)[0] for seed in seeds] for *_, number in recipes]
+    kinds = [recipe[:-1] for recipe in recipes]
+    if not recipes or not all(kind.__module__.startswith("keras.") for kind, _, _ in kinds):
+        return [
+            np.stack([kind.from_config(json.loads(config) | {"seed": int(state)})(shape) for state in column])
+            for (kind, config, shape), column in zip(kinds, states, strict=True)
+        ]
+    # Layers of one kind share a traced draw: as many rows of seeds as the most common kind needs, for all of them. That
+    # would waste memory on large kernels, so those nets trace every draw.
+    if max(np.prod(shape) for _, _, shape in kinds) > 10_000:
+        kinds = [(kind, config, shape, index) for index, (kind, config, shape) in enumerate(kinds)]
+    columns = {kind: [column for k, column in zip(kinds, states, strict=True) if k == kind] for kind in kinds}
+    rows = max(map(len, columns.values()))
+    padded = [np.concatenate([*column, *column[-1:] * (rows - len(column))]) for column in columns.values()]
+    drawn = _drawing(tuple(columns))(tf.constant(np.transpose(padded), "int64"))
+    parts = {kind: iter(np.split(values.numpy(), rows)) for kind, values in zip(columns, drawn, strict=True)}
+    return [next(parts[kind]) for kind in kinds]
 
 
 @functools.lru_cache(maxsize=64)
-def _drawing(recipes):
+def _drawing(kinds):
     """Trace Keras's initializers once, for any number of seeds; seed by seed, drawing takes longer than an epoch."""
-    initializers = [kind.from_config(json.loads(config)) for kind, config, _, _ in recipes]
+    initializers = [kind.from_config(json.loads(config)) for kind, config, *_ in kinds]
 
     def draw(states):
         for initializer, state in zip(initializers, tf.unstack(states), strict=True):
             initializer.seed = _TracedSeed(state)
-        return tuple(make(shape) for make, (_, _, shape, _) in zip(initializers, recipes, strict=True))
+        return tuple(make(kind[2]) for make, kind in zip(initializers, kinds, strict=True))
 
     def draw_all(states):
-        return tf.map_fn(draw, states, fn_output_signature=("float32",) * len(recipes))
+        return tf.map_fn(draw, states, fn_output_signature=("float32",) * len(kinds))
 
-    return tf.function(draw_all, input_signature=[tf.TensorSpec((None, len(recipes)), "int64")], autograph=False)
+    return tf.function(draw_all, input_signature=[tf.TensorSpec((None, len(kinds)), "int64")], autograph=False)
 
 
 class _TracedSeed(keras.random.SeedGenerator):
