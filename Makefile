@@ -18,7 +18,11 @@ lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
 test: $(READY)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	@echo "The notebooks run beside the tests; their report follows."; \
+	$(BIN)/python -m pytest notebooks >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
+	$(BIN)/python -m pytest tests; tests=$$?; \
+	wait $$notebooks; outcome=$$?; cat $(VENV)/notebooks.log; \
+	[ $$tests -eq 0 ] && [ $$outcome -eq 0 ]
 
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py

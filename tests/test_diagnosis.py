@@ -1,5 +1,7 @@
+import csv
 import functools
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ MOONS = vgp.load_moons()
 X, Y = MOONS.x_train, MOONS.y_train
 SGD = keras.optimizers.SGD(1.0, momentum=0.9)
 ADAM = keras.optimizers.Adam(0.01)
+VERDICTS = ("healthy", "vanishing", "exploding", "dead")
 
 
 def sequential(*parts, shape=(2,)):
@@ -281,3 +284,86 @@ def test_a_convolution_counts_its_positions_and_rehearses_fewer_steps():
     # weights times positions of the three convolutions, four times as slow, and the output unit, for 64 samples
     weights = (9 * 1 * 8 + 8) + 2 * (9 * 8 * 8 + 8)
     assert steps == int(8e9 / (64 * (4 * weights * 16 * 16 + 9)))
+
+
+# What a careful reader tried
+
+
+@pytest.mark.parametrize("loss", ["cosine_similarity", lambda y, p: (y - p) ** 2 - 10.0])
+def test_a_loss_below_zero_does_not_hide_what_was_not_learned(loss):
+    model = vgp.build_mlp(12, activation="sigmoid", seed=1)
+    assert vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.1), loss=loss).verdict == "vanishing"
+
+
+def test_the_remedy_for_large_inputs_leaves_a_constant_feature_finite():
+    x = np.column_stack([100 * X, np.zeros(len(X), "float32")])
+    normal = keras.initializers.RandomNormal(stddev=2.0)
+    model = vgp.build_mlp(10, activation="relu", kernel_initializer=normal, input_dim=3, seed=1)
+    found = vgp.diagnose(model, x, Y, optimizer=keras.optimizers.SGD(0.1))
+    assert found.try_next.startswith("x = ")
+    names = {"x": x}
+    exec(found.try_next, names)
+    assert np.isfinite(names["x"]).all() and names["x"].std(axis=0)[:2] == pytest.approx(1, rel=1e-3)
+
+
+def test_token_ids_are_not_standardized():
+    ids = np.random.default_rng(0).integers(0, 100, size=(60, 5)).astype("float32")
+    parts = [layers.Embedding(100, 8), layers.Flatten(), layers.Dense(8, "relu"), layers.Dense(1, "sigmoid")]
+    model = sequential(*parts, shape=(5,))
+    found = vgp.diagnose(model, ids, np.arange(60.0) % 2, optimizer=keras.optimizers.SGD(1e6))
+    assert found.verdict != "healthy" and not found.try_next.startswith("x = ")
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        ([layers.DepthwiseConv2D(3, padding="same", activation="sigmoid") for _ in range(10)], "BatchNormalization()"),
+        (
+            [p for _ in range(8) for p in (layers.Conv2D(4, 3, padding="same"), layers.Activation("sigmoid"))],
+            'Conv2D(4, (3, 3), kernel_initializer="he_normal"), keras.layers.Activation("relu")',
+        ),
+    ],
+    ids=["depthwise", "activation layers"],
+)
+def test_the_remedy_fits_the_layer(parts, line):
+    images = np.random.default_rng(0).normal(size=(20, 6, 6, 3)).astype("float32")
+    model = sequential(*parts, layers.Flatten(), layers.Dense(1, "sigmoid"), shape=(6, 6, 3))
+    found = vgp.diagnose(model, images, np.arange(20.0) % 2, optimizer=keras.optimizers.SGD(1e-3))
+    assert found.verdict == "vanishing" and found.try_next.endswith(line)
+
+
+def test_batch_normalization_that_explodes_is_given_skip_connections():
+    model = vgp.build_mlp(40, activation="relu", batch_normalization=True, seed=1)
+    found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(1e-4))
+    assert found.verdict == "exploding" and "Add()" in found.try_next
+
+
+def test_a_recurrent_layer_that_is_called_twice_is_diagnosed_in_depth_only():
+    shared, inputs = layers.SimpleRNN(4, return_sequences=True), keras.Input((6, 4))
+    model = keras.Model(inputs, layers.Dense(1, "sigmoid")(layers.Flatten()(shared(shared(inputs)))))
+    x = np.random.default_rng(0).normal(size=(30, 6, 4)).astype("float32")
+    assert vgp.diagnose(model, x, np.arange(30.0) % 2, optimizer=ADAM).verdict in ("healthy", "vanishing")
+
+
+def held_out(count):
+    with (Path(vgp.__file__).parent.parent / "data" / "diagnosis_benchmark.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = [row for row in rows if row["half"] == "held out" and row["state"] == "start" and row["label"] in VERDICTS]
+    shallow = [row for row in chosen if int(row["depth"]) <= 12]
+    return [row for label in VERDICTS for row in [row for row in shallow if row["label"] == label][:count]]
+
+
+@pytest.mark.parametrize("row", held_out(2), ids=lambda row: f"{row['label']} {row['configuration']}")
+def test_runs_of_the_benchmark_get_the_stored_verdict_again(row, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
+    import zoo
+
+    config = next(c for c in zoo.configurations() if str(c["program"]) == row["program"] and agrees(c, row))
+    trainer = zoo.Trainer(config)
+    trainer.start(config, 100 * int(row["configuration"]) + int(row["seed"]))
+    x, y = zoo.data(config["data"])
+    assert vgp.diagnose(trainer.model, x, y, optimizer=trainer.optimizer).verdict == row["verdict"]
+
+
+def agrees(config, row):
+    return all(str(config[name]) == row[name] for name in ("initializer", "learning_rate", "data", "bias"))

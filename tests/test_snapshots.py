@@ -272,3 +272,12 @@ def test_it_works_for_a_recurrent_net_and_several_steps_per_execution():
 def test_bad_data_is_refused_at_once():
     with pytest.raises(ValueError, match="x has 8 samples and y has 3"):
         vgp.StopAtNaN(X, Y[:3])
+
+
+def test_stop_at_nan_says_at_once_that_its_data_do_not_fit():
+    model = vgp.build_mlp(2, activation="relu", seed=0)
+    model.compile("sgd", loss="binary_crossentropy")
+    moons = vgp.load_moons()
+    with pytest.raises(ValueError):
+        model.fit(moons.x_train, moons.y_train, verbose=0, callbacks=[vgp.StopAtNaN(np.zeros((5, 3)), np.zeros(5))])
+    assert int(model.optimizer.iterations) == 0

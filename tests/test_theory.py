@@ -537,3 +537,13 @@ def test_bias_variance_of_the_wrong_type():
 def test_no_critical_scale():
     with pytest.raises(ValueError, match="critical at no scale"):
         critical_scale("relu", bias_variance=0.1)
+
+
+@pytest.mark.parametrize("name", ["hard_tanh", "relu6", "tanh"])
+def test_an_activation_that_is_critical_only_at_zero_says_so(name):
+    assert critical_scale(name).q < 1e-5
+
+
+def test_a_function_of_single_numbers_is_told_to_take_arrays():
+    with pytest.raises(TypeError, match=r"takes no array; give one that does: np\.tanh"):
+        predict_profile(math.tanh, "glorot_uniform", [2, 10], np.ones((3, 2)))

@@ -1,6 +1,5 @@
 """See, measure and cure vanishing gradients: the library of the course, in the order in which the course meets it."""
 
-import gc
 import logging
 import os
 
@@ -41,6 +40,3 @@ from vgp_lib.remedies import remedies
 from vgp_lib.snapshots import StopAtNaN, WeightSnapshots
 from vgp_lib.theory import critical_scale, predict_profile
 from vgp_lib.training import Runs, train
-
-# What was imported stays anyway; else the garbage collector walks all of TensorFlow, 0.2 s, in the midst of a training.
-gc.freeze()

@@ -436,6 +436,9 @@ def _cosines():
 @functools.cache
 def _benchmark():
     """Rows of the half of the zoo that was held out while the thresholds were chosen."""
+    if not BENCHMARK_CSV.is_file():
+        mend = "git checkout -- data/diagnosis_benchmark.csv, or python tests/benchmarks/bench_diagnosis.py"
+        raise FileNotFoundError(f"data/diagnosis_benchmark.csv is missing; restore it with: {mend}")
     with BENCHMARK_CSV.open(newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row["half"] == "held out"]
 

@@ -60,6 +60,8 @@ def playground():
 
     for control in controls.values():
         control.observe(redraw, "value")
+    for control in (optimizer, learning_rate):
+        control.observe(lambda _: verdict.clear_output(), "value")
     button.on_click(judge)
     redraw()
     left = widgets.VBox([*controls.values(), optimizer, learning_rate, button])

@@ -84,7 +84,8 @@ def prediction(measured, predicted, band, ylabel="kernel gradient", ax=None, tit
     ax = _axes(ax)
     ax.fill_between(at, *band, color=_GREY, alpha=0.2, linewidth=0, label="80 % of the nets, predicted")
     ax.plot(at, predicted, color="black", linestyle="--", label="root mean square, predicted")
-    relative = {"measured": (measured / measured[:, -1:]).T}
+    with np.errstate(divide="ignore", invalid="ignore"):  # a dead net has no line
+        relative = {"measured": (measured / measured[:, -1:]).T}
     ax = curves(relative, x=at, xlabel="layer (1 is next to the input)", ylabel=None, log=True, ax=ax)
     return finish(ax, title, ylabel=f"{ylabel}, last layer = 1", log=True)
 

@@ -114,6 +114,9 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._forget()
+        first_nonfinite(
+            self.model, self.x, self.y, self.model.loss
+        )  # data that do not fit are told now, not at the nan
         self._weights = self.model.get_weights()
 
     def on_epoch_begin(self, epoch, logs=None):

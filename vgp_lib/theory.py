@@ -159,7 +159,10 @@ def _differentiated(function):
 
     probe = np.linspace(-2.5, 2.4, 12).reshape(2, 6)
     changed = probe * (np.arange(6) > 0)
-    result = np.asarray(function(probe))
+    try:
+        result = np.asarray(function(probe))
+    except TypeError as error:
+        raise TypeError(f"activation is {function!r}, which takes no array; give one that does: np.tanh") from error
     if result.shape != probe.shape or not np.array_equal(value(changed)[:, 1:], value(probe)[:, 1:], equal_nan=True):
         raise ValueError(f"activation is {function!r}, which is not elementwise; give one that takes every z alone")
     # The error of a central difference is least near the cube root of the rounding error of the function.
@@ -289,6 +292,7 @@ def critical_scale(activation, bias_variance=0.0) -> CriticalScale:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         grid = np.geomspace(1e-6, 1e6, 241)
         values = excess(grid)
+        values[np.abs(values) < 1e-9] = 0  # rounding is no crossing
         if np.abs(values).max() < 1e-9:
             return CriticalScale(scale(1.0), 1.0)
         crossings = np.flatnonzero(values[:-1] * values[1:] < 0)

@@ -14,6 +14,7 @@ import gc
 import json
 import operator
 import os
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,7 +152,8 @@ def train(
         for side_by_side in groups:
             starts = [[values[group] for values in initial] for group in side_by_side]
             orders = _orders([seeds[index] for index in np.concatenate(side_by_side)], len(x), epochs, shuffle)
-            results.append(program.run(starts, tf.constant(x), y, orders, batch_size, optimizer, bar))
+            with program.lock:
+                results.append(program.run(starts, tf.constant(x), y, orders, batch_size, optimizer, bar))
     records, weights = zip(*results, strict=True)
     wanted = slice(len(seeds))  # the last group may be filled up
     record = {name: np.concatenate([part[name] for part in records], axis=1)[:, wanted] for name in records[0]}
@@ -194,6 +196,7 @@ class _Program:
         self.optimizer.build(self.weights)
         self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
         self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
+        self.lock = threading.Lock()  # for calls of train from several threads: its variables start every group
 
     @contextlib.contextmanager
     def _unrolled(self):

@@ -159,6 +159,8 @@ def treat(zoo, config, rows, twin):
         changed["data"] = "moons"
     elif line.startswith("optimizer = "):
         changed["optimizer"] = eval(line.removeprefix("optimizer = "), {"keras": keras})
+    elif "Add()" in line:
+        changed["shape"] = "residual"
     elif "BatchNormalization" in line:
         changed["shape"] = "batch normalization"
     else:
