@@ -146,15 +146,16 @@ def train(
 
     groups = _groups(len(seeds), together=not isinstance(optimizer, _WHOLE_MATRIX))
     program = _program(_Key(model, optimizer, loss, function, len(groups[0][0]), scalar))
-    results = []
+    records, weights = [], []
     silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
-    with tqdm(total=epochs * len(groups), unit="epoch", delay=2, leave=False, **silent) as bar:
+    with tqdm(total=epochs * sum(map(len, groups)), unit="epoch", delay=2, leave=False, **silent) as bar:
         for side_by_side in groups:
             starts = [[values[group] for values in initial] for group in side_by_side]
-            orders = _orders([seeds[index] for index in np.concatenate(side_by_side)], len(x), epochs, shuffle)
+            orders = [_orders([seeds[index] for index in group], len(x), epochs, shuffle) for group in side_by_side]
             with program.lock:
-                results.append(program.run(starts, tf.constant(x), y, orders, batch_size, optimizer, bar))
-    records, weights = zip(*results, strict=True)
+                results = program.run(starts, tf.constant(x), y, orders, batch_size, optimizer, bar)
+            records.extend(results[0])
+            weights.extend(results[1])
     wanted = slice(len(seeds))  # the last group may be filled up
     record = {name: np.concatenate([part[name] for part in records], axis=1)[:, wanted] for name in records[0]}
     finals = [np.concatenate(parts)[wanted] for parts in zip(*weights, strict=True)]
@@ -197,6 +198,7 @@ class _Program:
         self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
         self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
         self.lock = threading.Lock()  # for calls of train from several threads: its variables start every group
+        self.tracing = threading.Lock()
 
     @contextlib.contextmanager
     def _unrolled(self):
@@ -291,50 +293,56 @@ class _Program:
         return gradient
 
     def run(self, starts, x, y, orders, batch_size, optimizer, bar):
-        """Train groups of seeds from their initial values; return the records, and every variable's final values."""
+        """Train groups of seeds side by side, each in a thread; return records and final values, group by group."""
         groups = [self._group(start, optimizer) for start in starts]
-        before = self._flat(groups)
-        records = {name: [] for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios")}
-        first = [self._first_kernel(before, groups)]
+        stop = threading.Event()
         with ThreadPoolExecutor(len(groups)) as pool:
-            for order in orders:
-                totals = []
-                for batches, real in _batches(order, batch_size, split=self.couples_samples):
-                    calls = [
-                        functools.partial(self._train, group, self._bind(group, x, y, part, real), x, y, part, real)
-                        for group, part in zip(groups, tf.split(batches, len(groups), axis=1), strict=True)
-                    ]
-                    parts = zip(*pool.map(lambda call: call(), calls), strict=True)
-                    totals.append([np.concatenate(part) for part in parts])
-                loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
-                steps = -(-order.shape[1] // batch_size)
-                records["loss"].append(loss / order.shape[1])
-                records["accuracy"].append(correct / order.shape[1])
-                records["kernel_gradient_norms"].append(np.sqrt(self._per_kernel(np.square(gradient / steps))))
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(before.astype("float64")))
-                records["update_ratios"].append(moved)
-                before = self._flat(groups)
-                first.append(self._first_kernel(before, groups))
-                bar.update()
-        seeds = len(before)
-        if records["loss"]:  # without a step there is no average yet
-            for group in groups:
+            futures = [
+                pool.submit(self._train, group, x, y, order, batch_size, bar, stop)
+                for group, order in zip(groups, orders, strict=True)
+            ]
+            try:
+                records = [future.result() for future in futures]
+            finally:
+                stop.set()  # one group failed, or somebody pressed interrupt: end the others
+        finals = []
+        for group, record in zip(groups, records, strict=True):
+            if len(record["loss"]):  # without a step there is no average yet
                 self._assign(group.variables)
                 self.optimizer.finalize_variable_values(self.weights)
                 group.variables = [tf.Variable(variable) for variable in self._variables]
-            before = self._flat(groups)
-        widths = {"loss": (), "accuracy": ()}
-        record = {
-            name: np.array(rows) if rows else np.zeros((0, seeds, *widths.get(name, (len(self.kernels),))))
-            for name, rows in records.items()
-        }
-        record["first_layer_weights"] = np.array(first, "float64")
-        parts = np.split(before, self.starts[1:], axis=1)
-        finals = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return record, finals + [
-            np.concatenate(parts) for parts in zip(*(group.state for group in groups), strict=True)
-        ]
+            parts = np.split(self._flat(group), self.starts[1:], axis=1)
+            weights = [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+            finals.append([*weights, *(np.asarray(values) for values in group.state)])
+        return records, finals
+
+    def _train(self, group, x, y, orders, batch_size, bar, stop):
+        """Train one group of seeds, epoch by epoch, and record."""
+        before = self._flat(group)
+        records = {name: [] for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios")}
+        first = [self._first_kernel(before, group)]
+        for order in orders:
+            if stop.is_set():
+                break
+            totals = []
+            for part, real in _batches(order, batch_size, split=self.couples_samples):
+                *sums, group.state = self._bind(group, x, y, part, real)(x, y, part, real, group.state)
+                totals.append([np.asarray(values, "float64") for values in sums])
+            loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
+            steps = -(-order.shape[1] // batch_size)
+            records["loss"].append(loss / order.shape[1])
+            records["accuracy"].append(correct / order.shape[1])
+            records["kernel_gradient_norms"].append(np.sqrt(self._per_kernel(np.square(gradient / steps))))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(before.astype("float64")))
+            records["update_ratios"].append(moved)
+            before = self._flat(group)
+            first.append(self._first_kernel(before, group))
+            bar.update()
+        empty = {name: np.zeros((0, self.seeds, len(self.kernels))) for name in records}
+        empty["loss"] = empty["accuracy"] = np.zeros((0, self.seeds))
+        record = {name: np.array(rows) if rows else empty[name] for name, rows in records.items()}
+        return record | {"first_layer_weights": np.array(first, "float64")}
 
     def _group(self, start, optimizer):
         """Give a group of seeds its own variables: initial weights, and the optimizer's state before its first step."""
@@ -350,7 +358,7 @@ class _Program:
         """Return the compiled epoch, bound to a group's variables in place of the program's own."""
         shape = tuple(arguments[2].shape)
         if shape not in group.bound:
-            with self._unrolled():
+            with self.tracing, self._unrolled():
                 bound = copy.copy(self.epoch.get_concrete_function(*arguments, group.state))
             pairs = zip(self._variables, group.variables, strict=True)
             handles = {id(ours.handle): theirs.handle for ours, theirs in pairs}
@@ -358,16 +366,10 @@ class _Program:
             group.bound[shape] = bound
         return group.bound[shape]
 
-    @staticmethod
-    def _train(group, epoch, *arguments):
-        *sums, group.state = epoch(*arguments, group.state)
-        return [np.asarray(part, "float64") for part in sums]
-
-    def _flat(self, groups):
-        """All weights of all groups as an array of shape (seeds, parameters)."""
-        count = len(self.weights)
-        rows = [[np.reshape(v, (self.seeds, -1)) for v in group.variables[:count]] for group in groups]
-        return np.concatenate([np.concatenate(parts, axis=1) for parts in rows])
+    def _flat(self, group):
+        """All weights of a group as an array of shape (seeds, parameters)."""
+        weights = group.variables[: len(self.weights)]
+        return np.concatenate([np.reshape(variable, (self.seeds, -1)) for variable in weights], axis=1)
 
     def _per_kernel(self, matrix):
         """Sum over the weights of every kernel; nan for a frozen one: shape (seeds, layers)."""
@@ -375,10 +377,10 @@ class _Program:
             sums = np.add.reduceat(matrix, self.starts, axis=1)
         return np.concatenate([sums, np.full((len(sums), 1), np.nan)], axis=1)[:, self.kernels]
 
-    def _first_kernel(self, flat, groups):
+    def _first_kernel(self, flat, group):
         index = self.kernels[0]
         if index < 0:
-            return np.concatenate([group.state[self.frozen_first] for group in groups])
+            return np.asarray(group.state[self.frozen_first])
         part = flat[:, self.starts[index] : self.starts[index] + self.sizes[index]]
         return part.reshape(-1, *self.shapes[index]).copy()  # a view would keep the whole matrix
 
