@@ -72,7 +72,7 @@ def test_a_notebook_s_part_prints_its_sentences_and_the_count():
     part = vgp.claims("02")
     assert {row["id"][:2] for row in part} == {"02"}
     assert all(row["sentence"] in repr(part) for row in part)
-    assert repr(part).splitlines()[-1].startswith("8 claims over 32 seeds")
+    assert repr(part).splitlines()[-1].startswith("8 claims: ")
 
 
 def test_unknown_notebooks_and_claims_are_refused():

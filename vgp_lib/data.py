@@ -1,4 +1,4 @@
-"""The frozen data set of the course, and harder ones."""
+"""The frozen data set of the course, harder ones, and the tables of what was measured."""
 
 import csv
 import hashlib
@@ -62,9 +62,7 @@ def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
     Returns `Data`; the points are shuffled, so that every part of it is balanced up to chance.
     Raises `ValueError` if `samples`, `turns` or `noise` is out of range.
     """
-    _check_integers(samples=samples, seed=seed)
-    if samples < 10 or samples % 2 or seed < 0:
-        raise ValueError(f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on")
+    samples, seed = _even(samples), integer("seed", seed, at_least=0)
     _check_numbers(turns=turns, noise=noise)
     if not 0 < turns < np.inf or not 0 <= noise < np.inf:
         raise ValueError(f"turns is {turns} and noise is {noise}; give positive turns, and noise of at least 0")
@@ -94,12 +92,11 @@ def make_first_bit(samples=500, time_steps=25, noise=0.2, seed=0) -> Data:
     Returns `Data` with x of shape (samples, time steps, 1).
     Raises `ValueError` or `TypeError` if an argument is out of range.
     """
-    _check_integers(samples=samples, time_steps=time_steps, seed=seed)
-    if samples < 10 or samples % 2 or seed < 0:
-        raise ValueError(f"samples is {samples} and seed is {seed}; give an even number from 10 on, a seed from 0 on")
+    samples, seed = _even(samples), integer("seed", seed, at_least=0)
+    time_steps = integer("time_steps", time_steps, at_least=2)
     _check_numbers(noise=noise)
-    if time_steps < 2 or not 0 <= noise < np.inf:
-        raise ValueError(f"time_steps is {time_steps} and noise is {noise}; give at least 2 steps, noise of at least 0")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise is {noise}; give at least 0")
     random = np.random.default_rng(seed)
     y = random.permutation(np.repeat([0.0, 1.0], samples // 2))
     x = random.normal(0.0, noise, (samples, time_steps, 1))
@@ -113,13 +110,39 @@ def _split(x, y):
     return Data(x[:cut], y[:cut], x[cut:], y[cut:])
 
 
-def _check_integers(**values):
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{name} is {value!r}; give an integer")
+def integer(name, value, at_least):
+    """Return an argument as an int; raise `TypeError` or `ValueError` if it is none, or too small."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}; give an integer of at least {at_least}")
+    return int(value)
+
+
+def _even(samples):
+    samples = integer("samples", samples, at_least=10)
+    if samples % 2:
+        raise ValueError(f"samples is {samples}; give an even number, half of it for each class")
+    return samples
 
 
 def _check_numbers(**values):
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r}; give a number")
+
+
+def read_table(path):
+    """Read a measurement stored in the folder data: a list of dicts from column to text."""
+    if not path.is_file():
+        raise FileNotFoundError(f"data/{path.name} is missing; restore it with: git checkout -- data/{path.name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path, rows):
+    """Store a measurement, numbers with three digits: what agrees between computers."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

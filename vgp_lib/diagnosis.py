@@ -17,6 +17,7 @@ from vgp_lib.gradients import (
     match_targets,
     power_of_ten,
 )
+from vgp_lib.training import get_optimizer
 
 _STEPS, _SAMPLES = 300, 256  # the rehearsal: as many full-batch steps as a training of the course, on so many samples
 _WORK, _LEAST = 8e9, 50  # multiplications: about a second; a larger net rehearses fewer steps, at least 50
@@ -96,16 +97,9 @@ def _choose(model, optimizer, loss):
         if optimizer is None:
             message = "whether a gradient suffices depends on the optimizer; give one, such as optimizer="
             raise ValueError(f"The model {model.name!r} is not compiled: {message}keras.optimizers.SGD(0.1)")
-    mend = "give a Keras optimizer such as keras.optimizers.Adam(0.001), or its name"
-    if not isinstance(optimizer, (str, keras.optimizers.Optimizer)):
-        raise TypeError(f"optimizer is {optimizer!r}; {mend}")
-    try:
-        optimizer = keras.optimizers.get(optimizer)
-    except ValueError:
-        raise ValueError(f"optimizer is {optimizer!r}, which Keras does not know; {mend}") from None
     if loss is None:
         loss = getattr(model, "loss", None) or "binary_crossentropy"
-    return optimizer, loss
+    return get_optimizer(optimizer), loss
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
-from numbers import Integral
 
 import keras
 import numpy as np
+
+from vgp_lib.data import integer
 
 _CELLS = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
@@ -125,14 +126,6 @@ def build_rnn(
     last = _copy_initializer(kernel, seeds[2], function="build_rnn")
     outputs = keras.layers.Dense(1, activations["output_activation"], kernel_initializer=last, name="output")(h)
     return keras.Model(inputs, outputs, name="rnn")
-
-
-def integer(name, value, at_least):
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; give an integer of at least {at_least}")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}; give an integer of at least {at_least}")
-    return int(value)
 
 
 def _resolve(module, argument, identifier):

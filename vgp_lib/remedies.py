@@ -4,14 +4,13 @@ Ten or thirty hidden layers of ten units on the two moons, 100 epochs in batches
 `data/remedies.csv` keeps the last measurement, and the tests measure a part of it again and compare.
 """
 
-import csv
 import functools
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from vgp_lib.data import load_moons
+from vgp_lib.data import load_moons, read_table, write_table
 from vgp_lib.gradients import inspect_layers
 from vgp_lib.models import build_mlp
 from vgp_lib.training import train
@@ -22,7 +21,7 @@ DEPTHS = (10, 30)
 ADAM = keras.optimizers.Adam(0.001)
 
 
-def _scaled(sigma_w):
+def scaled(sigma_w):
     """Weights of variance σ_w² / fan_in."""
     return keras.initializers.VarianceScaling(sigma_w**2, mode="fan_in", distribution="normal")
 
@@ -56,8 +55,8 @@ REMEDIES = {
     "He": (build_mlp, _he, ADAM, "the slope of the sigmoid"),
     "LeCun": (build_mlp, _lecun, ADAM, "anything: in square layers it is Glorot's variance"),
     "orthogonal": (build_mlp, _orthogonal, ADAM, "the slope of the sigmoid"),
-    "scale 4": (build_mlp, {"kernel_initializer": _scaled(4)}, ADAM, "it is below the critical scale"),
-    "scale 10": (build_mlp, {"kernel_initializer": _scaled(10)}, ADAM, "saturation"),
+    "scale 4": (build_mlp, {"kernel_initializer": scaled(4)}, ADAM, "it is below the critical scale"),
+    "scale 10": (build_mlp, {"kernel_initializer": scaled(10)}, ADAM, "saturation"),
     "batch normalization": (build_mlp, {"batch_normalization": True}, ADAM, "small batches"),
     "layer normalization": (_layer_normalization, {}, ADAM, "the slope of the sigmoid"),
     "residual": (build_mlp, {"residual": True}, ADAM, "the sigmoid's mean of 1/2, which adds up"),
@@ -141,10 +140,7 @@ def remedies(hidden_layers=None) -> Remedies:
 
     Raises `ValueError` if there are no such rows, `FileNotFoundError` if data/remedies.csv is missing.
     """
-    if not REMEDIES_CSV.is_file():
-        raise FileNotFoundError("data/remedies.csv is missing; restore it with: git checkout -- data/remedies.csv")
-    with REMEDIES_CSV.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_table(REMEDIES_CSV)
     known = sorted({int(row["hidden_layers"]) for row in rows})
     if hidden_layers is not None and hidden_layers not in known:
         raise ValueError(f"hidden_layers is {hidden_layers!r}; the table has rows for {known}")
@@ -152,8 +148,5 @@ def remedies(hidden_layers=None) -> Remedies:
 
 
 def store(rows):
-    """Write a measurement to data/remedies.csv, with three digits."""
-    with REMEDIES_CSV.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    """Write a measurement to data/remedies.csv."""
+    write_table(REMEDIES_CSV, rows)

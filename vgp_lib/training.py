@@ -23,9 +23,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vgp_lib.data import Data
+from vgp_lib.data import Data, integer
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
-from vgp_lib.models import integer
 
 # These look at whole weight matrices, so that seeds cannot share one: they train one seed after the other.
 _WHOLE_MATRIX = tuple(
@@ -132,7 +131,9 @@ def train(
         raise TypeError(f"build is a {type(build).__name__}; give a function without arguments that builds a model")
     if not isinstance(data, Data) and (not isinstance(data, (tuple, list)) or len(data) != 2):
         raise TypeError(f"data is a {type(data).__name__}; give what load_moons gives, or a pair (x, y)")
-    optimizer = _optimizer(optimizer)
+    optimizer = get_optimizer(optimizer)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError("optimizer is a LossScaleOptimizer, which trains in float16; give the optimizer that it wraps")
     model = build()
     seeds = _check_seeds(seeds)
     epochs, batch_size = integer("epochs", epochs, at_least=0), integer("batch_size", batch_size, at_least=1)
@@ -437,12 +438,11 @@ def _orders(seeds, samples, epochs, shuffle):
             yield np.broadcast_to(np.arange(samples), (len(seeds), samples))
 
 
-def _optimizer(identifier):
+def get_optimizer(identifier):
+    """Return a Keras optimizer, given by itself or by its name."""
     mend = "give a Keras optimizer such as keras.optimizers.SGD(0.1), or its name"
     if not isinstance(identifier, (str, keras.optimizers.Optimizer)):
         raise TypeError(f"optimizer is {identifier!r}; {mend}")
-    if isinstance(identifier, keras.optimizers.LossScaleOptimizer):
-        raise ValueError(f"optimizer is a LossScaleOptimizer, which trains in float16; {mend}")
     try:
         return keras.optimizers.get(identifier)
     except ValueError:

@@ -21,6 +21,7 @@ import warnings
 
 TABLE = pathlib.Path(__file__).resolve().parents[2] / "data" / "diagnosis_benchmark.csv"
 VERDICTS = ("healthy", "vanishing", "exploding", "dead")
+WORKERS = 2  # a process a core
 RULES = ("AutoTrainer", "SageMaker", "DeepDiagnosis", "TheDeepChecker", "update rule", "slowest 10^-3.5")
 
 
@@ -176,12 +177,11 @@ def treat(zoo, config, rows, twin):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="an eighth of the zoo, nothing written")
-    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     started = time.perf_counter()
     programs = list(range(0, 64, 9)) if arguments.quick else list(range(64))
-    jobs = [(programs[i :: arguments.workers], arguments.quick) for i in range(arguments.workers)]
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+    jobs = [(programs[i::WORKERS], arguments.quick) for i in range(WORKERS)]
+    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
         rows = [row for part in pool.map(work, jobs) for row in part]
     rows.sort(key=lambda row: (row["configuration"], row["seed"]))
     if not arguments.quick:
