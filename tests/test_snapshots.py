@@ -137,6 +137,16 @@ def test_many_steps_an_epoch_are_named_and_counted(batch_size, steps):
     assert sentence == f"(old - new) / learning_rate is not the gradient: {steps} steps lie between two snapshots."
 
 
+def test_a_learning_rate_changed_by_a_callback_is_noticed():
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    model, snapshots = small_model(), vgp.WeightSnapshots()
+    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
+    model.fit(X, Y, epochs=2, batch_size=8, verbose=0, callbacks=[snapshots, halve])
+    assert snapshots.derivation.endswith("not the gradient: the learning rate changed from step to step.")
+    model.fit(X, Y, epochs=2, batch_size=8, verbose=0, callbacks=[snapshots])
+    assert snapshots.derivation == PLAIN
+
+
 def test_all_reasons_are_given():
     sentence = fit(small_model(), keras.optimizers.SGD(momentum=0.9, clipvalue=1.0), batch_size=4).derivation
     assert all(reason in sentence for reason in ("momentum", "clipping", "2 steps"))

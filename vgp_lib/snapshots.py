@@ -18,7 +18,7 @@ class WeightSnapshots(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self._weights, self._steps = [], 0
+        self._weights, self._steps, self._rates = [], 0, set()
 
     @property
     def weights(self):
@@ -35,6 +35,8 @@ class WeightSnapshots(keras.callbacks.Callback):
             reasons.append("the layer is frozen (trainable=False)")
         if getattr(self._layer(), "kernel_constraint", None) is not None:
             reasons.append("a kernel constraint moves the weights too")
+        if len(self._rates) > 1:
+            reasons.append("the learning rate changed from step to step")
         if self._steps > 1:
             reasons.append(f"{self._steps} steps lie between two snapshots")
         if reasons:
@@ -49,11 +51,14 @@ class WeightSnapshots(keras.callbacks.Callback):
         self._weights.append(self._layer().kernel.numpy().copy())
 
     def on_train_begin(self, logs=None):
-        self._weights, self._steps = [], 0
+        self._weights, self._steps, self._rates = [], 0, set()
         self._keep()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._steps = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._rates.add(float(np.asarray(self.model.optimizer.learning_rate)))
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps = batch + 1
