@@ -138,7 +138,9 @@ def test_many_steps_an_epoch_are_named_and_counted(batch_size, steps):
 
 
 def test_a_learning_rate_changed_by_a_callback_is_noticed():
-    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    halve = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(model.optimizer, "learning_rate", 0.1 / (1 + epoch))
+    )
     model, snapshots = small_model(), vgp.WeightSnapshots()
     model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     model.fit(X, Y, epochs=2, batch_size=8, verbose=0, callbacks=[snapshots, halve])
