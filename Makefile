@@ -19,7 +19,9 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@echo "The notebooks run beside the tests; their report follows."; \
-	$(BIN)/python -m pytest notebooks >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
+	( $(BIN)/python -m pytest notebooks; notebooks=$$?; \
+	  VGP_STRICT=1 $(BIN)/python -m pytest notebooks/solutions && [ $$notebooks -eq 0 ] \
+	) >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
 	$(BIN)/python -m pytest tests; tests=$$?; \
 	wait $$notebooks; outcome=$$?; cat $(VENV)/notebooks.log; \
 	[ $$tests -eq 0 ] && [ $$outcome -eq 0 ]

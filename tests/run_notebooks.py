@@ -1,5 +1,7 @@
 """Run every notebook top to bottom, with one progress line each and a table at the end: `make run`.
 
+The solutions follow, with VGP_STRICT=1: there a check raises if an answer is not correct.
+
 `--store` also writes the outputs back into the notebooks, `--twice` runs every cell twice in a row.
 """
 
@@ -15,6 +17,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 os.environ["TQDM_DISABLE"] = "1"  # a progress bar depends on the machine's speed, and must not be stored
 PICTURE = ROOT / ".github" / "picture.png"
 
@@ -25,7 +28,8 @@ def run(path, twice=False):
     start = time.perf_counter()
     options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     client = NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **options)
-    with client.setup_kernel():
+    strict = "1" if path.parent.name == "solutions" else "0"
+    with client.setup_kernel(env=os.environ | {"VGP_STRICT": strict}):
         for index, cell in enumerate(notebook.cells):
             for _ in range(1 + twice):
                 client.execute_cell(cell, index)
@@ -57,19 +61,20 @@ def _store(notebook, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="beginnings of the notebooks' names; all of them if none is given")
+    parser.add_argument("names", nargs="*", help="beginnings such as 01 or solutions/01; all if none is given")
     parser.add_argument("--store", action="store_true", help="write the outputs back into the notebooks")
     parser.add_argument("--twice", action="store_true", help="run every cell twice in a row")
     arguments = parser.parse_args()
-    paths = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
+    paths = [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("solutions/[0-9]*.ipynb"))]
+    names = {path: path.relative_to(NOTEBOOKS).with_suffix("").as_posix() for path in paths}
     if arguments.names:
-        paths = [path for path in paths if path.name.startswith(tuple(arguments.names))]
+        paths = [path for path in paths if names[path].startswith(tuple(arguments.names))]
     if not paths:
         parser.error(f"no notebook begins with {arguments.names}")
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # a failing cell may hold σ, a Windows pipe cannot
     rows = []
     for number, path in enumerate(paths, start=1):
-        print(f"[{number}/{len(paths)}] {path.name} …", end=" ", flush=True)
+        print(f"[{number}/{len(paths)}] {names[path]} …", end=" ", flush=True)
         try:
             notebook, seconds, found = run(path, arguments.twice)
         except (CellExecutionError, RuntimeError) as error:
@@ -79,7 +84,7 @@ def main():
             print(f"{seconds:.0f} s")
             if arguments.store:
                 _store(notebook, path)
-        rows.append((path.stem, seconds, found))
+        rows.append((names[path], seconds, found))
     width = max(len(name) for name, _, _ in rows)
     print(f"\n{'notebook':<{width}}  seconds  what it found")
     for name, seconds, found in rows:

@@ -8,11 +8,19 @@ import nbformat
 import pytest
 from run_notebooks import ROOT, run
 
+import vgp_lib as vgp
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture(params=[*NOTEBOOKS, *SOLUTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}")
+def stored(request):
     return nbformat.read(request.param, as_version=4)
 
 
@@ -33,21 +41,21 @@ def test_the_course_has_its_notebooks():
     assert [path.stem for path in NOTEBOOKS] == names
 
 
-def test_the_outputs_come_from_one_clean_run(notebook):
-    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+def test_the_outputs_come_from_one_clean_run(stored):
+    assert [cell.execution_count for cell in code_cells(stored)] == list(range(1, len(code_cells(stored)) + 1))
+    outputs = [output for cell in code_cells(stored) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
-def test_the_file_holds_no_timings_and_no_names_of_a_machine(notebook):
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert not [cell for cell in notebook.cells if "execution" in cell.metadata]
-    texts = [output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs]
+def test_the_file_holds_no_timings_and_no_names_of_a_machine(stored):
+    assert stored.metadata.kernelspec.name == "python3"
+    assert not [cell for cell in stored.cells if "execution" in cell.metadata]
+    texts = [output.get("text", "") for cell in code_cells(stored) for output in cell.outputs]
     assert not re.search(r"0x[0-9a-f]{8}|/(home|root|tmp|Users)/", "".join(texts))
 
 
-def test_a_cell_fits_on_a_projector(notebook):
-    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(notebook)]
+def test_a_cell_fits_on_a_projector(stored):
+    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(stored)]
     assert max(lengths) <= 20
 
 
@@ -64,16 +72,39 @@ def test_a_reader_is_told_what_when_and_what_not(notebook):
     assert "What this notebook does not show" in last and "Next:" in last
     text = "".join(cell.source for cell in notebook.cells)
     assert text.count("Guess") + text.count("guess") >= 4
-    assert 2 <= text.count("<details>") <= 4
+
+
+def checks(notebook):
+    return re.findall(r"vgp\.checks\.(\w+)\(", "\n".join(cell.source for cell in code_cells(notebook)))
+
+
+def test_every_exercise_has_a_check_and_a_solution():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in NOTEBOOKS]
+    named = []
+    for paths in zip(NOTEBOOKS, SOLUTIONS, strict=True):
+        task, solution = (nbformat.read(path, as_version=4) for path in paths)
+        assert 2 <= len(checks(task)) <= 4 and checks(solution) == checks(task)
+        assert sum(cell.source.count("**A.**") for cell in task.cells) == 1
+        asked = [cell.outputs[0].text for cell in code_cells(task) if "vgp.checks." in cell.source]
+        answered = [cell.outputs for cell in code_cells(solution) if "vgp.checks." in cell.source]
+        assert all(text.startswith("Not attempted yet.") for text in asked)
+        assert all("Correct." in "".join(output.get("text", "") for output in outputs) for outputs in answered)
+        named += checks(task)
+    public = {name for name, value in vars(vgp.checks).items() if hasattr(value, "__wrapped__")}
+    assert sorted(named) == sorted(public)
 
 
 def test_every_number_of_the_ledger_s_part_is_printed(notebook):
     assert 'vgp.claims("' in code_cells(notebook)[-1].source
 
 
-def test_links_between_notebooks_lead_somewhere(notebook):
-    targets = re.findall(r"\]\((\w+\.ipynb)\)", "".join(cell.source for cell in notebook.cells))
-    assert all((ROOT / "notebooks" / target).is_file() for target in targets)
+def test_links_between_notebooks_lead_somewhere():
+    for path in [*NOTEBOOKS, *SOLUTIONS]:
+        text = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        targets = re.findall(r"\]\(([\w./]+\.ipynb)\)", text)
+        other = "../" if path in SOLUTIONS else "solutions/"
+        assert f"{other}{path.name}" in targets
+        assert all((path.parent / target).is_file() for target in targets)
 
 
 def test_the_readme_shows_a_picture_of_the_course():

@@ -23,7 +23,7 @@ if keras.backend.backend() != "tensorflow":
         "set the environment variable KERAS_BACKEND=tensorflow and restart the kernel"
     )
 
-from vgp_lib import plots
+from vgp_lib import checks, plots
 from vgp_lib.claims import claims
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
 from vgp_lib.diagnosis import Diagnosis, diagnose
