@@ -34,20 +34,20 @@ class Guess:
             raise ValueError(f"options is {list(options)}; {mend}")
         self.question, self.options = question, tuple(options)
         self.measured, self._after_the_result = None, False
-        self._buttons = widgets.ToggleButtons(
+        self.buttons = widgets.ToggleButtons(
             options=self.options,
             value=None,
             style={"button_width": "auto"},
             layout=widgets.Layout(width="auto", margin="0 0 4px"),
         )
-        self._chosen, self._comparison = widgets.HTML(), widgets.HTML()
-        self._buttons.observe(self._choose, "value")
+        self.chosen, self.comparison = widgets.HTML(), widgets.HTML()
+        self.buttons.observe(self._choose, "value")
         self._show()
 
     @property
     def value(self):
         """The option that was chosen, or None."""
-        return self._buttons.value
+        return self.buttons.value
 
     def compare(self, measured):
         """Show the measurement and, beside it, the guess; a guess made or changed later is marked as such.
@@ -61,7 +61,7 @@ class Guess:
             raise ValueError(f"measured is {measured!r}; give one of the options {list(self.options)}")
         self.measured = measured
         self._show()
-        display(_Shown(self._comparison, f"Measured: {measured}. {self._verdict()}"))
+        display(_Shown(self.comparison, f"Measured: {measured}. {self._verdict()}"))
 
     def _choose(self, _):
         self._after_the_result = self.measured is not None
@@ -75,13 +75,13 @@ class Guess:
 
     def _show(self):
         hint = "Choose one before you go on." if self.value is None else f"Your guess: {self.value}"
-        self._chosen.value = _spoken(hint)
+        self.chosen.value = _spoken(hint)
         if self.measured is not None:
-            self._comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
+            self.comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
 
     def _repr_mimebundle_(self, **options):
         question = widgets.HTML(f"<b>{html.escape(self.question)}</b>")
-        return _Shown(widgets.VBox([question, self._buttons, self._chosen]), repr(self))._repr_mimebundle_(**options)
+        return _Shown(widgets.VBox([question, self.buttons, self.chosen]), repr(self))._repr_mimebundle_(**options)
 
     def __repr__(self):
         return "\n".join([f"Your guess? {self.question}", *(f"  ( ) {option}" for option in self.options)])

@@ -167,8 +167,11 @@ class Playground(widgets.VBox):
             thread.join()
 
     def _follow(self, _=None):
-        """A slider was released: draw at once, and let the verdict follow when the sliders have come to rest."""
-        setting, x, y = self.setting, self._moons.x_train, self._moons.y_train
+        self._show(self.setting)
+
+    def _show(self, setting):
+        """Draw at once, and let the verdict follow when the sliders have come to rest."""
+        self._shown, x, y = setting, self._moons.x_train, self._moons.y_train
         model = build_mlp(**setting.net(), seed=setting.seed)
         self._report, self._profile = inspect_layers(model, x, y), _predict(setting.untrained())
         self._lost = first_nonfinite(model, x, y) if not np.isfinite(self._report.kernel_gradient_rms).all() else None
@@ -203,7 +206,7 @@ class Playground(widgets.VBox):
         measured = getattr(self._report, attribute)[:-1]
         predicted, band = (_finite(getattr(part, attribute)) for part in (self._profile, self._profile.band))
         words = self._describe(name, measured, predicted)
-        title = f"{name} before training, seed {self.setting.seed}"
+        title = f"{name} before training, seed {self._shown.seed}"
         self.gradients.draw(
             lambda ax: plots.prediction(_finite(measured)[None], predicted, band, name, ax, title), words
         )
