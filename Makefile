@@ -6,14 +6,17 @@ READY := $(VENV)/ready
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 
-.PHONY: help lab test run claims bench lock clean
+.PHONY: help lab playground test run claims bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
 	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=notebooks
+
+playground: $(READY)  ## open the playground of notebook 7 as a page of its own (prints the address)
+	JUPYTER_PATH="$(CURDIR)/vgp_lib/page" $(BIN)/voila vgp_lib/page/playground.ipynb --template=playground $(BROWSER_FLAG)
 
 test: $(READY)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ from vgp_lib.gradients import (
     percent_change,
     power_of_ten,
 )
+from vgp_lib.guesses import guess
 from vgp_lib.models import build_mlp, build_rnn
 from vgp_lib.playground import draw_setting, playground
 from vgp_lib.remedies import remedies

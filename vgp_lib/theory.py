@@ -558,7 +558,8 @@ class _Pairs:
         that of ln T - ln S, whose variance is π²/6 more than that of ln S.
         """
         y, step = np.linspace(-40, 40, 801, retstep=True)
-        laplace = ((1 + 2 * np.exp(y)[:, None] / n * self.slope_law) ** -0.5 @ self.weights) ** n
+        felt = self.weights > 1e-18 * self.weights.max()  # others do not change the sum
+        laplace = (1 / np.sqrt(1 + 2 * np.exp(y)[:, None] / n * self.slope_law[felt]) @ self.weights[felt]) ** n
         probability, middle = -np.diff(laplace), (y[1:] + y[:-1]) / 2
         probability /= probability.sum()  # leaves out the nets in which all n units are inactive
         variance = probability @ middle**2 - (probability @ middle) ** 2 - step**2 / 12 - np.pi**2 / 6  # Sheppard

@@ -114,7 +114,7 @@ def train(
         batch_size: samples a step; the last batch of an epoch may be smaller, as in `fit`.
         seeds: how many seeds, 0, 1, 2, …; or the seeds themselves, a sequence of integers.
         loss: a Keras name or object, or a function of (y_true, y_pred); averaged over the samples.
-        progress: show a bar once the work has taken two seconds.
+        progress: show a bar once the work has taken two seconds; or what shows it, called as `tqdm.tqdm` is.
         shuffle: draw a new order of the samples for every epoch and seed.
 
     Returns `Runs` with float64 arrays:
@@ -149,7 +149,8 @@ def train(
     program = _program(_Key(model, optimizer, loss, function, len(groups[0][0]), scalar))
     records, weights = [], []
     silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
-    with tqdm(total=epochs * sum(map(len, groups)), unit="epoch", delay=2, leave=False, **silent) as bar:
+    bars = progress if callable(progress) else tqdm
+    with bars(total=epochs * sum(map(len, groups)), unit="epoch", delay=2, leave=False, **silent) as bar:
         for side_by_side in groups:
             starts = [[values[group] for values in initial] for group in side_by_side]
             orders = [_orders([seeds[index] for index in group], len(x), epochs, shuffle) for group in side_by_side]

@@ -1,0 +1,86 @@
+"""What a student does in JupyterLab: run a notebook, click a prediction, drag a slider of the playground."""
+
+import re
+
+import nbformat
+import pytest
+
+import vgp_lib as vgp
+
+FOREIGN = ("favicon", "Failed to load resource")  # of JupyterLab itself, on a machine without network
+
+
+def open_notebook(page, lab, name):
+    """Open a notebook alone in a workspace of its own, and wait for its kernel."""
+    address, token, _ = lab
+    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}&reset")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=30_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
+
+
+def run_all(page):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
+
+
+def write_notebook(lab, name, *cells):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, lab[2] / f"{name}.ipynb")
+
+
+def ours(errors):
+    return [error for error in errors if not any(word in error for word in FOREIGN)]
+
+
+def test_notebook_1_runs_and_a_prediction_is_compared(page, lab):
+    open_notebook(page, lab, "01_problem")
+    run_all(page)
+    button = page.get_by_role("button", name="10 hidden layers").first
+    button.scroll_into_view_if_needed(timeout=30_000)
+    button.click()
+    page.get_by_text("Your guess: 10 hidden layers").first.wait_for()
+    page.get_by_text(re.compile("Your guess: 10 hidden layers, not this time")).first.wait_for(timeout=60_000)
+    last = page.locator(".jp-Notebook .jp-CodeCell").last
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=90_000)
+    page.keyboard.press("Control+End")
+    last.get_by_text("01-plateau").wait_for(timeout=30_000)
+    assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
+    assert not ours(page.errors)
+
+
+def test_the_playground_s_figure_follows_a_slider(page, lab):
+    write_notebook(lab, "sliders", "import vgp_lib as vgp\n\nvgp.playground()")
+    open_notebook(page, lab, "sliders")
+    run_all(page)
+    picture = page.get_by_role("img", name=re.compile("^delta, first over last"))
+    picture.wait_for(timeout=60_000)
+    before, words = picture.get_attribute("src"), picture.get_attribute("alt")
+    assert "about 1e-6" in words
+    handle = page.get_by_role("slider").first
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=5)
+    assert picture.get_attribute("src") == before  # not before the release
+    page.mouse.up()
+    page.wait_for_function("before => document.querySelector('img[alt^=delta]')?.src !== before", arg=before)
+    assert picture.get_attribute("alt") != words
+    page.get_by_text("VANISHING").wait_for(timeout=30_000)
+    assert not ours(page.errors)
+
+
+@pytest.mark.skipif(not hasattr(vgp, "checks"), reason="vgp.checks is not in this checkout")
+def test_an_exercise_is_answered_wrong_and_then_right(page, lab):
+    write_notebook(lab, "exercise", "import vgp_lib as vgp", "answer = 0.5\nvgp.checks.factor_for_half(answer)")
+    open_notebook(page, lab, "exercise")
+    run_all(page)
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(1)
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("not yet", re.IGNORECASE)).wait_for(timeout=60_000)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("answer = 0.926\nvgp.checks.factor_for_half(answer)")
+    page.keyboard.press("Control+Enter")
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("correct", re.IGNORECASE)).wait_for(timeout=30_000)
+    assert not ours(page.errors)

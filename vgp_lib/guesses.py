@@ -1,0 +1,105 @@
+"""Predictions: commit to a guess before the result, and see it beside the measurement."""
+
+import html
+
+import ipywidgets as widgets
+from IPython.display import display
+
+
+def guess(question, options):
+    """Ask for a guess: a question and one button per option. Show it as the last line of a cell of its own.
+
+    Without a click, or where widgets do not run, question and options read as text. See `Guess.compare` for the rest.
+
+    Args:
+        question: a sentence that ends in a question mark, say.
+        options: at least two different strings.
+
+    Returns a `Guess`. Raises `ValueError` if the question is empty or the options are not at least two different,
+    non-empty strings.
+    """
+    return Guess(question, options)
+
+
+class Guess:
+    """A question with its options; `compare` sets the measurement beside what was chosen."""
+
+    def __init__(self, question, options):
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"question is {question!r}; give a sentence, such as 'Which net learns?'")
+        mend = "give at least two different texts, such as ['yes', 'no']"
+        if isinstance(options, str) or not all(isinstance(option, str) and option.strip() for option in options):
+            raise ValueError(f"options is {options!r}; {mend}")
+        if len(options) < 2 or len(set(options)) < len(options):
+            raise ValueError(f"options is {list(options)}; {mend}")
+        self.question, self.options = question, tuple(options)
+        self.measured, self._after_the_result = None, False
+        self.buttons = widgets.ToggleButtons(
+            options=self.options,
+            value=None,
+            style={"button_width": "auto"},
+            layout=widgets.Layout(width="auto", margin="0 0 4px"),
+        )
+        self.chosen, self.comparison = widgets.HTML(), widgets.HTML()
+        self.buttons.observe(self._choose, "value")
+        self._show()
+
+    @property
+    def value(self):
+        """The option that was chosen, or None."""
+        return self.buttons.value
+
+    def compare(self, measured):
+        """Show the measurement and, beside it, the guess; a guess made or changed later is marked as such.
+
+        Args:
+            measured: one of the options, computed from the measurement.
+
+        Raises `ValueError` if it is none of the options.
+        """
+        if measured not in self.options:
+            raise ValueError(f"measured is {measured!r}; give one of the options {list(self.options)}")
+        self.measured = measured
+        self._show()
+        display(_Shown(self.comparison, f"Measured: {measured}. {self._verdict()}"))
+
+    def _choose(self, _):
+        self._after_the_result = self.measured is not None
+        self._show()
+
+    def _verdict(self):
+        if self.value is None:
+            return "(No guess was made.)"
+        late = ", chosen after the result" if self._after_the_result else ""
+        return f"Your guess: {self.value}, {'right' if self.value == self.measured else 'not this time'}{late}."
+
+    def _show(self):
+        hint = "Choose one before you go on." if self.value is None else f"Your guess: {self.value}"
+        self.chosen.value = _spoken(hint)
+        if self.measured is not None:
+            self.comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
+
+    def _repr_mimebundle_(self, **options):
+        question = widgets.HTML(f"<b>{html.escape(self.question)}</b>")
+        return _Shown(widgets.VBox([question, self.buttons, self.chosen]), repr(self))._repr_mimebundle_(**options)
+
+    def __repr__(self):
+        return "\n".join([f"Your guess? {self.question}", *(f"  ( ) {option}" for option in self.options)])
+
+
+class _Shown:
+    """A widget with a text of its own, for where widgets do not run: a stored notebook, a terminal."""
+
+    def __init__(self, widget, text):
+        self.widget, self.text = widget, text
+
+    def _repr_mimebundle_(self, **options):
+        return {**self.widget._repr_mimebundle_(**options), "text/plain": self.text}
+
+    def __repr__(self):
+        return self.text
+
+
+def _spoken(fact, remark=""):
+    """Write a line that a screen reader reads out when it changes."""
+    return f'<div role="status"><b>{html.escape(fact)}</b> {html.escape(remark)}</div>'
