@@ -18,7 +18,7 @@ def _version(notebook):
 
 
 def copy(source, target):
-    """Add the notebooks that a folder lacks, outputs cleared; return the added paths and those with a newer original."""
+    """Add the notebooks that a folder lacks, outputs cleared; return the added and the outdated paths."""
     added, outdated = [], []
     for original in sorted([*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb")]):
         notebook = nbformat.read(original, as_version=4)
@@ -42,9 +42,7 @@ def main(target):
     if added:
         print(f"Copied {len(added)} notebooks, without their outputs, to {target}: they are yours to change.")
     for path in outdated:
-        print(
-            f"{path}: the course has a newer version. Yours is left alone; rename it and start again to get the new one."
-        )
+        print(f"{path}: the course has a newer version; yours is left alone. Rename it to get the new one next time.")
 
 
 if __name__ == "__main__":
