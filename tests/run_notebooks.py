@@ -48,12 +48,14 @@ def _last_line(notebook):
 
 
 def _store(notebook, path):
-    """Keep the outputs, without what differs from run to run: widget states, and identifiers of widgets' views."""
+    """Keep the outputs, the figures with their alternative texts, without what differs from run to run (widgets)."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if "image/png" in output.get("data", {}) and "alt" in cell.metadata:
+                output.metadata["image/png"] = {"alt": cell.metadata.alt}  # where nbconvert looks for it first
             if "readme" in cell.metadata.get("tags", []) and "image/png" in output.get("data", {}):
                 PICTURE.write_bytes(base64.b64decode(output["data"]["image/png"]))
     nbformat.write(notebook, path)

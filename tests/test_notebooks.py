@@ -66,6 +66,41 @@ def test_the_stored_figures_show(notebook):
     assert len(images) >= 5
 
 
+def test_every_figure_has_words_for_who_cannot_see_it(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert output.metadata.get("image/png", {}).get("alt") == cell.metadata.get("alt"), cell.source
+                assert len(cell.metadata.alt) >= 40
+
+
+def estimated_minutes(notebook):
+    """Technical prose at 180 words a minute; half a minute for each code cell (about five lines, run, look at what it
+    prints) and each figure; three minutes for an exercise; five to play with sliders. Instructors' notes do not count.
+    """
+    kinds = [(cell, cell.metadata.get("slideshow", {}).get("slide_type")) for cell in notebook.cells]
+    prose = "\n".join(cell.source for cell, kind in kinds if cell.cell_type == "markdown" and kind != "notes")
+    words = len(re.sub(r"\$\$?[^$]+\$\$?", "formula", prose).split())
+    cells = code_cells(notebook)
+    figures = sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
+    exercises = len(re.findall(r"^\*\*[A-Z]\.\*\*", prose, re.MULTILINE))
+    sliders = sum(bool(re.search(r"\b(interact|playground)\(", cell.source)) for cell in cells)
+    return words / 180 + 0.5 * len(cells) + 0.5 * figures + 3 * exercises + 5 * sliders
+
+
+def test_the_promised_minutes_match_words_and_cells(notebook):
+    promised = int(re.search(r"About (\d+) minutes", notebook.cells[0].source)[1])
+    estimate = estimated_minutes(notebook)
+    assert promised % 5 == 0 and abs(promised - estimate) <= 0.25 * estimate, f"{estimate:.0f} minutes by the rule"
+
+
+def test_the_readme_promises_the_same_minutes():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    promised = dict(re.findall(r"\(notebooks/(\w+)\.ipynb\) \| (\d+) \|", readme))
+    firsts = {path.stem: nbformat.read(path, as_version=4).cells[0].source for path in NOTEBOOKS}
+    assert promised == {name: re.search(r"About (\d+) minutes", first)[1] for name, first in firsts.items()}
+
+
 def test_a_reader_is_told_what_when_and_what_not(notebook):
     first, last = notebook.cells[0].source, notebook.cells[-1].source
     assert "After this notebook you can" in first and re.search(r"About \d+ minutes", first)

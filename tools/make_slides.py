@@ -1,0 +1,31 @@
+"""Write one self-contained deck per notebook into `slides/`: `make slides`."""
+
+import importlib.util
+import pathlib
+import sys
+
+import pages
+
+REVEAL = pathlib.Path(importlib.util.find_spec("pyreveal").origin).parent / "revealjs" / "dist"
+
+
+def build(target, notebooks=None):
+    """Write the decks of the notebooks (all of them without a list) into a folder; return their paths."""
+    exporter = pages.Exporter("slides.html.j2")
+    styles = (REVEAL / "reveal.css", pages.TOOLS / "slides.css")
+    css = "\n".join([style.read_text(encoding="utf-8") for style in styles] + [pages.COLORS])
+    scripts = [(REVEAL / name).read_text(encoding="utf-8") for name in ("reveal.js", "plugin/notes.js")]
+    target.mkdir(parents=True, exist_ok=True)
+    decks = []
+    for path in notebooks or sorted(pages.ROOT.glob("notebooks/[0-9]*.ipynb")):
+        notebook = pages.read(path)
+        deck = target / f"{path.stem}.html"
+        html = exporter.page(notebook, title=pages.title(notebook), css=css, scripts=scripts)
+        deck.write_text(html, encoding="utf-8")
+        decks.append(deck)
+    return decks
+
+
+if __name__ == "__main__":
+    for deck in build(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pages.ROOT / "slides"):
+        print(deck)
