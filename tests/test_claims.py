@@ -133,10 +133,8 @@ def weights_not_restored(patch):
     right = training._Program.run
 
     def run(program, starts, *arguments):
-        if hasattr(program, "ended"):
-            starts = list(zip(*(np.split(values, len(starts)) for values in program.ended), strict=True))
-        record, program.ended = right(program, starts, *arguments)
-        return record, program.ended
+        records, program.ended = right(program, getattr(program, "ended", starts), *arguments)
+        return records, program.ended
 
     patch.setattr(training._Program, "run", run)
 
