@@ -7,6 +7,7 @@ differences, NumPy or a measurement; it is not read from the solutions.
 
 import functools
 import os
+import re
 import traceback
 import warnings
 
@@ -20,8 +21,6 @@ from vgp_lib.gradients import gradient_by_lag, inspect_layers, percent_change, p
 from vgp_lib.models import build_mlp, build_rnn
 from vgp_lib.theory import elementwise, predict_profile
 from vgp_lib.training import train
-
-_LADDER = "delta, per-sample L2 norm"
 
 
 class NotCorrect(Exception):
@@ -61,7 +60,8 @@ def _judge(check, answers):
     except _Hint as hint:
         return f"Not yet. {hint}"
     except (Exception, SystemExit) as error:  # whatever an answer of the student's own may raise
-        return f"Not yet. Your answer cannot be used: {traceback.format_exception_only(error)[0].strip()}"
+        lines = re.sub("\x1b\\[[0-9]*m", "", traceback.format_exception_only(error)[0]).split("\n")  # Keras's are bold
+        return f"Not yet. Your answer cannot be used: {' '.join([line for line in lines if line.strip()][:2])}"
 
 
 def _number(answer, whole=False, least=-np.inf, most=np.inf):
@@ -110,6 +110,12 @@ def _slips(answer, slips, rtol=0.01):
 def _reports(build, seeds):
     x, y, *_ = load_moons()
     return [inspect_layers(build(seed=seed), x, y) for seed in range(seeds)]
+
+
+def _ladder(reports, quantity="delta"):
+    """Draw a quantity of every hidden layer, relative to the last of them."""
+    values = np.array([getattr(report, f"{quantity.replace(' ', '_')}_rms")[:-1] for report in reports])
+    return plots.layers({f"yours, {len(reports)} seeds": values / values[:, -1:]}, f"{quantity}, last layer = 1")
 
 
 def _fate(reports):
@@ -198,9 +204,7 @@ def depth_for_a_thousandth(depth):
     if depth == 1:
         raise _Hint("One hidden layer is the first and the last at once: its gradient ratio is 1.")
     fewer, here = (_reports(functools.partial(build_mlp, layers), 16) for layers in (depth - 1, depth))
-    gradients = np.array([report.kernel_gradient_rms for report in here])[:, :-1]
-    ax = plots.layers({"your depth, 16 seeds": gradients / gradients[:, -1:]}, "kernel gradient, last layer = 1")
-    plots.reference(ax, 1e-3, "a thousandth")
+    plots.reference(_ladder(here, "kernel gradient"), 1e-3, "a thousandth")
     ratio, before = (np.median([report.gradient_ratio for report in reports]) for reports in (here, fewer))
     if ratio >= 1e-3:
         raise _Hint(f"Your ratio is about {ratio:.1g}: more layers.")
@@ -447,7 +451,7 @@ def exploding_sigmoid(stddev):
     stddev = _number(stddev, least=1e-6, most=1e6)
     normal = keras.initializers.RandomNormal(stddev=stddev)
     reports = _reports(functools.partial(build_mlp, kernel_initializer=normal), 8)
-    plots.layers({"your weights, 8 seeds": [report.delta_rms[:-1] for report in reports]}, _LADDER)
+    plots.reference(_ladder(reports), 1, "level")
     ratio = np.nan_to_num(np.median([report.delta_ratio for report in reports]))
     if ratio <= 1:
         flat = np.median([report.saturated[:-1].mean() for report in reports]) > 0.95
@@ -463,7 +467,7 @@ def level_setting(setting):
     if setting.get("hidden_layers", 10) < 30:
         raise _Hint("At least 30 hidden layers are asked for.")
     reports = _reports(build, 8)
-    plots.layers({"your setting, 8 seeds": [report.delta_rms[:-1] for report in reports]}, _LADDER)
+    plots.reference(plots.reference(_ladder(reports), 10, None), 0.1, "a factor of 10")
     if not 0.1 <= np.median([report.delta_ratio for report in reports]) <= 10:
         raise _Hint(_fate(reports))
     return "Level over thirty layers, measured with 8 seeds. Whether it learns is another question: press the button."
