@@ -1,4 +1,3 @@
-import ipywidgets as widgets
 import pytest
 
 import vgp_lib as vgp
@@ -20,8 +19,8 @@ def test_without_widgets_the_question_reads_as_text(bet):
 
 
 def test_with_widgets_it_shows_the_question_and_a_button_for_every_option(bet):
-    box = widgets.Widget.widgets[bet._repr_mimebundle_()[VIEW]["model_id"]]
-    question, buttons, _ = box.children
+    assert bet._repr_mimebundle_()[VIEW]["model_id"] == bet.box.model_id
+    question, buttons, _ = bet.box.children
     assert question.value == "<b>Which &lt;one&gt; learns?</b>"
     assert buttons.options == tuple(OPTIONS) and buttons.value is None
 

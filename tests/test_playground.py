@@ -1,5 +1,4 @@
 import base64
-import itertools
 import re
 import sys
 
@@ -78,7 +77,7 @@ def test_the_scale_is_a_factor_on_the_standard_deviation():
     for name in MODULE._CHOICES["kernel_initializer"]:
         nets = [vgp.build_mlp(**Setting(2, kernel_initializer=name, scale=scale).net(), seed=1) for scale in (1.0, 3.0)]
         one, three = (net.get_layer("hidden_2").kernel.numpy() for net in nets)
-        np.testing.assert_allclose(three, 3 * one, rtol=1e-5)
+        np.testing.assert_allclose(three, 3 * one, rtol=1e-5, atol=1e-6)
 
 
 def test_the_prediction_is_drawn_for_the_scaled_weights(at_rest, moons):
@@ -164,20 +163,25 @@ def test_the_button_trains_what_the_code_trains(monkeypatch):
     assert play.trained.layout.display == "none" and not play.outcome.value
 
 
-EXTREMES = {
-    "activation": ("sigmoid", "relu", "selu", "gelu"),
-    "scale": (0.1, 30.0),
-    "batch_normalization": (False, True),
-    "residual": (False, True),
-}
+EXTREMES = [
+    {"activation": "sigmoid", "scale": 0.1},
+    {"activation": "sigmoid", "scale": 30.0},
+    {"activation": "sigmoid", "scale": 30.0, "residual": True},
+    {"activation": "relu", "scale": 1.0, "units": 2},
+    {"activation": "relu", "scale": 30.0},
+    {"activation": "relu", "scale": 30.0, "batch_normalization": True, "residual": True},
+    {"activation": "selu", "scale": 30.0},
+    {"activation": "gelu", "scale": 0.1},
+]
 
 
-@pytest.mark.parametrize("values", [dict(zip(EXTREMES, v, strict=True)) for v in itertools.product(*EXTREMES.values())])
-def test_nothing_raises_at_the_ends_of_the_sliders(at_rest, values):
-    setting = Setting(40, 2, kernel_initializer="he_normal", optimizer="RMSprop", learning_rate=10.0, **values)
+def test_nothing_raises_at_the_ends_of_the_sliders(at_rest):
+    """Here warnings are errors, too."""
     play = vgp.playground()
-    play._show(setting)
-    assert re.search("first over last|float32|exactly 0", play.words.value)
+    for values in EXTREMES:
+        rest = {"kernel_initializer": "he_normal", "optimizer": "RMSprop", "learning_rate": 10.0}
+        play._show(Setting(**{"hidden_layers": 40, **rest, **values}))
+        assert re.search("first over last|float32|exactly 0", play.words.value), values
 
 
 def test_explosions_and_dead_nets_are_said_in_words(at_rest):
@@ -185,5 +189,5 @@ def test_explosions_and_dead_nets_are_said_in_words(at_rest):
     play._show(Setting(40, 10, "relu", "he_normal", 30.0))
     assert "Out of the range of float32: the output of hidden_" in play.words.value
     assert np.isnan(lines(play.gradients)["measured"]).all()
-    play._show(Setting(40, 2, "relu", "glorot_uniform", 1.0, seed=0))
+    play._show(Setting(40, 2, "relu"))
     assert "exactly 0" in play.words.value

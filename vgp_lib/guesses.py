@@ -42,6 +42,7 @@ class Guess:
         )
         self.chosen, self.comparison = widgets.HTML(), widgets.HTML()
         self.buttons.observe(self._choose, "value")
+        self.box = widgets.VBox([widgets.HTML(f"<b>{html.escape(question)}</b>"), self.buttons, self.chosen])
         self._show()
 
     @property
@@ -80,8 +81,7 @@ class Guess:
             self.comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
 
     def _repr_mimebundle_(self, **options):
-        question = widgets.HTML(f"<b>{html.escape(self.question)}</b>")
-        return _Shown(widgets.VBox([question, self.buttons, self.chosen]), repr(self))._repr_mimebundle_(**options)
+        return _Shown(self.box, repr(self))._repr_mimebundle_(**options)
 
     def __repr__(self):
         return "\n".join([f"Your guess? {self.question}", *(f"  ( ) {option}" for option in self.options)])

@@ -157,6 +157,9 @@ class Playground(widgets.VBox):
             ]
         )
 
+    def __repr__(self):
+        return "A playground with sliders: it shows once the cell is run in JupyterLab, or by `make playground`."
+
     @property
     def setting(self):
         return Setting(**{name: control.value for name, control in self.controls.items()})

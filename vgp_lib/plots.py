@@ -34,12 +34,20 @@ def finish(ax, title=None, xlabel=None, ylabel=None, log=False, legend=True):
 def hasten(ax):
     """Fix what matplotlib would search for at every drawing, for a figure that follows a slider: a third of the time.
 
-    Labels and title get fixed places, a log axis no minor ticks and plain labels, such as 1e-6.
+    Labels and title get fixed places; a log axis its limits, no minor ticks, and plain labels, such as 1e-6. It bears
+    a figure with nothing in it.
     """
     ax.set_title(ax.get_title(), y=1.02, fontsize="medium")
     ax.xaxis.set_label_coords(0.5, -0.105)
     ax.yaxis.set_label_coords(-0.115, 0.5)
     if ax.get_yscale() == "log":
+        bands = [path.vertices[:, 1] for band in ax.collections for path in band.get_paths()]
+        y = np.concatenate([*(np.ravel(line.get_ydata()) for line in ax.get_lines()), *bands]).astype(float)
+        y = np.log10(y[np.isfinite(y) & (y > 0)])
+        low, high = (y.min(), y.max()) if len(y) else (-1, 1)
+        margin = 0.3 + 0.04 * (high - low)
+        ax.autoscale(False, axis="y")
+        ax.set_ylim(10.0 ** max(low - margin, -300), 10.0 ** min(high + margin, 300))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(lambda value, _: f"1e{np.log10(value):.0f}")
     return ax
