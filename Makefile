@@ -6,14 +6,15 @@ READY := $(VENV)/ready
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 
-.PHONY: help lab test run claims bench lock clean
+.PHONY: help lab test run html slides claims bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
-	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=notebooks
+lab: $(READY)  ## open your own copy of the notebooks, in my_notebooks, in JupyterLab (prints the address)
+	$(BIN)/python tools/copy_notebooks.py
+	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=my_notebooks
 
 test: $(READY)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
@@ -26,6 +27,12 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
+
+html: $(READY)  ## write the notebooks with their results as a site for reading, in site
+	$(BIN)/python tools/make_site.py
+
+slides: $(READY)  ## write one deck per notebook, in slides, that needs no network
+	$(BIN)/python tools/make_slides.py
 
 bench: $(READY)  ## score diagnose; time train against model.fit, PyTorch and JAX (installs the latter two)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
