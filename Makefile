@@ -6,14 +6,15 @@ READY := $(VENV)/ready
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 
-.PHONY: help lab playground test run claims bench lock clean
+.PHONY: help lab playground test run html slides claims bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-lab: $(READY)  ## open the notebooks in JupyterLab (prints the address)
-	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=notebooks
+lab: $(READY)  ## open your own copy of the notebooks, in my_notebooks, in JupyterLab (prints the address)
+	$(BIN)/python tools/copy_notebooks.py
+	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=my_notebooks
 
 playground: $(READY)  ## open the playground of notebook 7 as a page of its own (prints the address)
 	JUPYTER_PATH="$(CURDIR)/vgp_lib/page" $(BIN)/voila vgp_lib/page/playground.ipynb --template=playground $(BROWSER_FLAG)
@@ -21,16 +22,25 @@ playground: $(READY)  ## open the playground of notebook 7 as a page of its own 
 test: $(READY)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@echo "The notebooks run beside the tests; their report follows."; \
-	( $(BIN)/python -m pytest notebooks; notebooks=$$?; \
-	  VGP_STRICT=1 $(BIN)/python -m pytest notebooks/solutions && [ $$notebooks -eq 0 ] \
+	@echo "The notebooks and the browser run beside the tests; their report follows."; \
+	( outcome=0; \
+	  $(BIN)/python -m pytest notebooks || outcome=1; \
+	  VGP_STRICT=1 $(BIN)/python -m pytest notebooks/solutions || outcome=1; \
+	  $(BIN)/python -m pytest tests/browser || outcome=1; \
+	  exit $$outcome \
 	) >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
-	$(BIN)/python -m pytest tests; tests=$$?; \
+	$(BIN)/python -m pytest tests --ignore=tests/browser; tests=$$?; \
 	wait $$notebooks; outcome=$$?; cat $(VENV)/notebooks.log; \
 	[ $$tests -eq 0 ] && [ $$outcome -eq 0 ]
 
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
+
+html: $(READY)  ## write the notebooks with their results as a site for reading, in site
+	$(BIN)/python tools/make_site.py
+
+slides: $(READY)  ## write one deck per notebook, in slides, that needs no network
+	$(BIN)/python tools/make_slides.py
 
 bench: $(READY)  ## score diagnose; time train against model.fit, PyTorch and JAX (installs the latter two)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
