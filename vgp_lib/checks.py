@@ -467,7 +467,8 @@ def level_setting(setting):
     if setting.get("hidden_layers", 10) < 30:
         raise _Hint("At least 30 hidden layers are asked for.")
     reports = _reports(build, 8)
-    plots.reference(plots.reference(_ladder(reports), 10, None), 0.1, "a factor of 10")
+    ax = plots.reference(plots.reference(_ladder(reports), 10, None), 0.1, "a factor of 10")
+    ax.margins(y=0.25)
     if not 0.1 <= np.median([report.delta_ratio for report in reports]) <= 10:
         raise _Hint(_fate(reports))
     return "Level over thirty layers, measured with 8 seeds. Whether it learns is another question: press the button."
@@ -479,7 +480,7 @@ def cure_of_f(net):
     build, moons = _net(net, hidden_layers=8), load_moons()
     rough = keras.optimizers.SGD(1.0, momentum=0.9)
     run = train(build, moons, rough, epochs=300, batch_size=len(moons.x_train), seeds=8, progress=False)
-    plots.reference(plots.curves({"your net, 8 seeds": run.loss}, xlabel="step"), np.log(2), "ln 2")
+    plots.reference(plots.curves({"your net, 8 seeds": run.loss}, xlabel="step", log=True), np.log(2), "ln 2")
     if np.sum(run.loss[-1] < 0.3) < 7:
         found = diagnose(build(seed=3), moons.x_train, moons.y_train, optimizer=rough)
         raise _Hint(f"{np.sum(run.loss[-1] < 0.3)} of 8 seeds learn. One of them: {found.verdict}. {found.because}")
