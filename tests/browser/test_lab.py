@@ -1,6 +1,9 @@
 """What a student does in JupyterLab: run a notebook, click a prediction, drag a slider of the playground."""
 
+import json
 import re
+import time
+import urllib.request
 
 import nbformat
 import pytest
@@ -15,7 +18,15 @@ def open_notebook(page, lab, name):
     address, token, _ = lab
     page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?token={token}&reset")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=30_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
+    end = time.monotonic() + 60
+    while True:  # before the kernel is connected, JupyterLab would ask which one is meant
+        with urllib.request.urlopen(f"{address}/api/sessions?token={token}", timeout=30) as answer:
+            kernels = [session["kernel"] for session in json.load(answer) if session["name"] == f"{name}.ipynb"]
+        if any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels):
+            break
+        assert time.monotonic() < end, kernels
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(500)
 
 
 def run_all(page):
