@@ -75,23 +75,29 @@ def test_every_figure_has_words_for_who_cannot_see_it(notebook):
 
 
 def estimated_minutes(notebook):
-    """Technical prose at 180 words a minute; half a minute for each code cell (about five lines, run, look at what it
-    prints) and each figure; three minutes for an exercise; five to play with sliders. Instructors' notes do not count.
+    """Minutes of reading, and of exercises.
+
+    Technical prose at 180 words a minute; half a minute for each code cell (about five lines, run, look at what it
+    prints) and each figure, a quarter for a guess; five to play with sliders. Instructors' notes do not count. Three
+    minutes for an exercise.
     """
     kinds = [(cell, cell.metadata.get("slideshow", {}).get("slide_type")) for cell in notebook.cells]
     prose = "\n".join(cell.source for cell, kind in kinds if cell.cell_type == "markdown" and kind != "notes")
     words = len(re.sub(r"\$\$?[^$]+\$\$?", "formula", prose).split())
-    cells = code_cells(notebook)
+    cells = [cell for cell in code_cells(notebook) if "vgp.checks." not in cell.source]
+    guesses = sum("vgp.guess(" in cell.source for cell in cells)
     figures = sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
-    exercises = len(re.findall(r"^\*\*[A-Z]\.\*\*", prose, re.MULTILINE))
     sliders = sum(bool(re.search(r"\b(interact|playground)\(", cell.source)) for cell in cells)
-    return words / 180 + 0.5 * len(cells) + 0.5 * figures + 3 * exercises + 5 * sliders
+    reading = words / 180 + 0.5 * (len(cells) - guesses) + 0.25 * guesses + 0.5 * figures + 5 * sliders
+    return reading, 3 * len(checks(notebook))
 
 
 def test_the_promised_minutes_match_words_and_cells(notebook):
-    promised = int(re.search(r"About (\d+) minutes", notebook.cells[0].source)[1])
-    estimate = estimated_minutes(notebook)
-    assert promised % 5 == 0 and abs(promised - estimate) <= 0.25 * estimate, f"{estimate:.0f} minutes by the rule"
+    promised = re.search(r"About (\d+) minutes, and (\d+) for the exercises", notebook.cells[0].source)
+    minutes, exercises = (int(number) for number in promised.groups())
+    estimate, expected = estimated_minutes(notebook)
+    assert minutes % 5 == 0 and abs(minutes - estimate) <= 0.25 * estimate, f"{estimate:.0f} minutes by the rule"
+    assert exercises % 5 == 0 and abs(exercises - expected) <= 3
 
 
 def test_the_readme_promises_the_same_minutes():
