@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import html
 import io
+import sys
 import threading
 
 import ipywidgets as widgets
@@ -22,6 +23,7 @@ from vgp_lib.theory import predict_profile
 from vgp_lib.training import train
 
 _QUIET = 0.4  # seconds without a change before the verdict is worked out: meanwhile the sliders come first
+_TURN = 0.0005  # seconds that such work may keep the interpreter when a slider asks for it; Python's own are 0.005
 _SCALES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 30.0)
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _CHOICES = {
@@ -189,7 +191,12 @@ class Playground(widgets.VBox):
 
         def run():
             with self._one_at_a_time:
-                work()
+                interval = sys.getswitchinterval()
+                sys.setswitchinterval(_TURN)
+                try:
+                    work()
+                finally:
+                    sys.setswitchinterval(interval)
 
         thread = threading.Timer(delay, run)
         thread.daemon = True

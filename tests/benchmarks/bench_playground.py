@@ -79,6 +79,7 @@ def main():
             page.get_by_text("Last loss").wait_for()
             print(f"32 seeds of the default net, first time: {time.perf_counter() - start:.1f} s")
             page.evaluate(WATCH)
+            page.locator(".noUi-base").first.scroll_into_view_if_needed()
             for kind in ("plain", "with batch normalization"):
                 if kind != "plain":
                     page.get_by_label("batch normalization").check()
