@@ -7,7 +7,7 @@ import urllib.parse
 
 import make_site
 import pytest
-from pages_in_chromium import chromium, offline_page
+from offline import offline_page
 
 AXE = pathlib.Path(importlib.util.find_spec("axe_playwright_python").origin).parent / "axe.min.js"
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -16,12 +16,6 @@ LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     return make_site.build(tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def test_every_notebook_has_a_page_and_the_index_leads_to_it(site):

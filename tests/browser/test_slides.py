@@ -4,7 +4,7 @@ import shutil
 
 import make_slides
 import pytest
-from pages_in_chromium import chromium, offline_page
+from offline import offline_page
 
 VIEWPORT = {"width": 1280, "height": 720}
 SEEN = """() => {
@@ -19,12 +19,6 @@ SEEN = """() => {
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory):
     return make_slides.build(tmp_path_factory.mktemp("slides"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def test_every_notebook_has_a_deck(decks):
