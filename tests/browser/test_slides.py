@@ -67,7 +67,10 @@ def test_the_notes_open_beside_the_deck_for_who_speaks(decks, browser):
         with page.expect_popup() as opened:
             page.keyboard.press("s")
         speaker = opened.value
-        page.evaluate("Reveal.slide(1, 0)")
+        page.evaluate(
+            "() => { const noted = Reveal.getSlides().find(slide => slide.querySelector('aside.notes'));"
+            "const at = Reveal.getIndices(noted); Reveal.slide(at.h, at.v); }"
+        )
         speaker.wait_for_function(
             "document.querySelector('.speaker-controls-notes').textContent.includes('Instructor')"
         )
