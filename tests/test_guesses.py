@@ -26,8 +26,10 @@ def test_with_widgets_it_shows_the_question_and_a_button_for_every_option(bet):
 
 
 def test_a_click_is_kept_and_said(bet):
+    assert not bet.chosen.value
     bet.buttons.value = "no difference"
     assert bet.value == "no difference"
+    assert 'role="status"' in bet.chosen.value
     assert "Your guess: no difference" in bet.chosen.value
 
 
@@ -49,7 +51,7 @@ def test_the_guess_stands_beside_the_measurement(bet, capsys, guess, judgement):
 def test_a_guess_after_the_result_changes_the_comparison_and_is_marked(bet, capsys):
     bet.compare("2 hidden layers")
     bet.buttons.value = "2 hidden layers"
-    assert "Your guess: 2 hidden layers, right, chosen after the result." in bet.comparison.value
+    assert "Your guess: 2 hidden layers, right (it came after the measurement)." in bet.comparison.value
 
 
 def test_each_of_the_two_cells_can_be_run_again(bet, capsys):

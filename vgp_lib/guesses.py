@@ -51,7 +51,9 @@ class Guess:
         return self.buttons.value
 
     def compare(self, measured):
-        """Show the measurement and, beside it, the guess; a guess made or changed later is marked as such.
+        """Show the measurement and, beside it, the guess; one that comes later is marked as such.
+
+        While cells run, as under Run All, a click waits: it comes after the measurements of all of them.
 
         Args:
             measured: one of the options, computed from the measurement.
@@ -71,12 +73,11 @@ class Guess:
     def _verdict(self):
         if self.value is None:
             return "(No guess was made.)"
-        late = ", chosen after the result" if self._after_the_result else ""
+        late = " (it came after the measurement)" if self._after_the_result else ""
         return f"Your guess: {self.value}, {'right' if self.value == self.measured else 'not this time'}{late}."
 
     def _show(self):
-        hint = "Choose one before you go on." if self.value is None else f"Your guess: {self.value}"
-        self.chosen.value = _spoken(hint)
+        self.chosen.value = "" if self.value is None else _spoken(f"Your guess: {self.value}")
         if self.measured is not None:
             self.comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
 

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import functools
+import gc
 import html
 import io
 import sys
@@ -23,7 +24,6 @@ from vgp_lib.theory import predict_profile
 from vgp_lib.training import train
 
 _QUIET = 0.4  # seconds without a change before the verdict is worked out: meanwhile the sliders come first
-_TURN = 0.0005  # seconds that such work may keep the interpreter when a slider asks for it; Python's own are 0.005
 _SCALES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 30.0)
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _CHOICES = {
@@ -109,6 +109,7 @@ class Playground(widgets.VBox):
 
     def __init__(self):
         self._moons, self._one_at_a_time, self._threads = load_moons(), threading.Lock(), []
+        self._serving, self._served = False, threading.Event()
         default, look = (
             Setting(),
             {"style": {"description_width": "7.5em"}, "layout": {"width": "26em", "max_width": "100%"}},
@@ -172,7 +173,15 @@ class Playground(widgets.VBox):
             thread.join()
 
     def _follow(self, _=None):
-        self._show(self.setting)
+        self._serving = True
+        self._served.clear()
+        gc.disable()  # Python's garbage collector would walk through all of TensorFlow, 0.2 s
+        try:
+            self._show(self.setting)
+        finally:
+            gc.enable()
+            self._serving = False
+            self._served.set()
 
     def _show(self, setting):
         """Draw at once, and let the verdict follow when the sliders have come to rest."""
@@ -191,17 +200,21 @@ class Playground(widgets.VBox):
 
         def run():
             with self._one_at_a_time:
-                interval = sys.getswitchinterval()
-                sys.setswitchinterval(_TURN)
+                sys.setprofile(self._give_way)
                 try:
                     work()
                 finally:
-                    sys.setswitchinterval(interval)
+                    sys.setprofile(None)
 
         thread = threading.Timer(delay, run)
         thread.daemon = True
         self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
+
+    def _give_way(self, *_):
+        """Called at every function call of a thread in the background: halt while a slider is being served."""
+        if self._serving:
+            self._served.wait(1.0)  # not for ever: the thread may hold a lock that the slider needs
 
     def _judge(self, model, setting):
         if setting != self.setting:  # a newer request has made this one void, here or below
