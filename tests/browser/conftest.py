@@ -53,7 +53,7 @@ def page(browser):
 def served(tmp_path_factory):
     """Return a function that starts a Jupyter program, and returns its address once it answers at the path `ready`.
 
-    It starts in `folder`, and `data` is a folder of further Jupyter data (templates). All end with the file's last test.
+    It starts in `folder`, and `data` is a folder of further Jupyter data (templates). All end with the file.
     """
     started = []
 
