@@ -1,26 +1,22 @@
 """The playground: sliders for a network, and what its gradients do."""
 
-import base64
 import dataclasses
 import functools
 import gc
 import html
-import io
 import sys
 import threading
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from vgp_lib import plots
 from vgp_lib.data import load_moons
 from vgp_lib.diagnosis import diagnose
 from vgp_lib.gradients import first_nonfinite, inspect_layers, power_of_ten
+from vgp_lib.live import Bar, Picture
 from vgp_lib.models import build_mlp
-from vgp_lib.setting import Setting, update_ratios
-from vgp_lib.theory import predict_profile
+from vgp_lib.setting import Setting, predict, profile, update_ratios
 from vgp_lib.training import train
 
 _QUIET = 0.4  # seconds without a change before the verdict is worked out: meanwhile the sliders come first
@@ -49,54 +45,12 @@ def draw_setting(seed=0, **net):
     """Draw delta of every hidden layer of one untrained net, measured and predicted; `net` is that of `build_mlp`."""
     moons, net = load_moons(), Setting().net() | net
     report = inspect_layers(build_mlp(**net, seed=seed), moons.x_train, moons.y_train)
-    profile = _profile(net)
-    return plots.prediction(report.delta_rms[None, :-1], profile.delta_rms, profile.band.delta_rms, "delta")
-
-
-def _profile(net):
-    widths = [2] + net["hidden_layers"] * [net["units"]]
-    others = {name: value for name, value in net.items() if name not in ("hidden_layers", "units")}
-    return predict_profile(widths=widths, x=load_moons().x_train, **others)
-
-
-@functools.lru_cache(maxsize=256)
-def _predict(setting):
-    return _profile(setting.net())
+    predicted = profile(net)
+    return plots.prediction(report.delta_rms[None, :-1], predicted.delta_rms, predicted.band.delta_rms, "delta")
 
 
 def _finite(values):
     return np.where(np.isfinite(values), values, np.nan)
-
-
-class _Picture(widgets.HTML):
-    """A picture with its words for who cannot see it, drawn anew on a figure that is not pyplot's."""
-
-    _one_at_a_time = threading.Lock()  # matplotlib is not made for threads
-
-    def __init__(self, width=6.0, height=3.5):
-        super().__init__()
-        self.figure = Figure((width, height), dpi=100)
-
-    def draw(self, plot, words):
-        with self._one_at_a_time:
-            self.figure.clear()
-            plot(ax := self.figure.add_axes((0.135, 0.145, 0.845, 0.755)))
-            plots.hasten(ax)
-            self.figure.savefig(file := io.BytesIO(), format="png", pil_kwargs={"compress_level": 1})
-        source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        style = f"width: 100%; max-width: {self.figure.bbox.width:.0f}px; display: block"
-        self.value = f'<img alt="{html.escape(words)}" decoding="sync" style="{style}" src="{source}">'
-
-
-class _Bar(tqdm):
-    """tqdm that moves a widget instead of printing."""
-
-    def __init__(self, *args, widget, **options):
-        self.widget = widget
-        super().__init__(*args, **options | {"delay": 0, "disable": False, "file": io.StringIO()})
-
-    def display(self, *_, **__):
-        self.widget.max, self.widget.value = self.total, self.n
 
 
 class Playground(widgets.VBox):
@@ -137,8 +91,8 @@ class Playground(widgets.VBox):
             self.controls[name] = control
         self.quantity = widgets.Dropdown(options=list(_QUANTITIES), description="show", **look)
         self.quantity.observe(self._draw_gradients, "value")
-        self.gradients, self.updates = _Picture(), _Picture()
-        self.curves, self.boundary = _Picture(), _Picture(4.5, 3.5)
+        self.gradients, self.updates = Picture(), Picture()
+        self.curves, self.boundary = Picture(), Picture(4.5, 3.5)
         self.words, self.verdict, self.outcome = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.button = widgets.Button(description="train 32 seeds", button_style="primary", layout={"width": "12em"})
         self.button.on_click(self._start_training)
@@ -187,7 +141,7 @@ class Playground(widgets.VBox):
         """Draw at once, and let the verdict follow when the sliders have come to rest."""
         self._shown, x, y = setting, self._moons.x_train, self._moons.y_train
         model = build_mlp(**setting.net(), seed=setting.seed)
-        self._report, self._profile = inspect_layers(model, x, y), _predict(setting.untrained())
+        self._report, self._profile = inspect_layers(model, x, y), predict(setting.untrained())
         self._lost = first_nonfinite(model, x, y) if not np.isfinite(self._report.kernel_gradient_rms).all() else None
         self._draw_gradients()
         self._draw_updates(update_ratios(model, x, y, setting.make_optimizer()), setting)
@@ -268,7 +222,7 @@ class Playground(widgets.VBox):
         self._in_background(functools.partial(self._train, self.setting))
 
     def _train(self, setting):
-        net, bar = setting.net(), functools.partial(_Bar, widget=self.progress)
+        net, bar = setting.net(), functools.partial(Bar, widget=self.progress)
         runs = train(lambda: build_mlp(**net), self._moons, setting.make_optimizer(), seeds=32, progress=bar)
         if setting == self.setting:
             self._draw_training(runs)

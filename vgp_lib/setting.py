@@ -1,12 +1,15 @@
 """One setting of the playground: the network and optimizer that its sliders say, and the Python that makes them."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from vgp_lib.data import load_moons
 from vgp_lib.gradients import kernel_layers
+from vgp_lib.theory import predict_profile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,19 @@ print(vgp.diagnose(model, moons.x_train, moons.y_train, optimizer=optimizer))
 runs = vgp.train(build, moons, optimizer, epochs=100, seeds=32)
 print(runs)
 """
+
+
+def profile(net):
+    """Predict the profile of a net on the moons; `net` holds the arguments of `build_mlp`, without the seed."""
+    widths = [2] + net["hidden_layers"] * [net["units"]]
+    others = {name: value for name, value in net.items() if name not in ("hidden_layers", "units")}
+    return predict_profile(widths=widths, x=load_moons().x_train, **others)
+
+
+@functools.lru_cache(maxsize=256)
+def predict(setting):
+    """Predict the profile of a setting; the last ones are remembered."""
+    return profile(setting.net())
 
 
 def update_ratios(model, x, y, optimizer):

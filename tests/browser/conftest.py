@@ -25,9 +25,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, for all browser tests."""
+    """Chromium, for the tests of one file: while it runs, no other test could use asyncio."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
@@ -49,11 +49,11 @@ def page(browser):
     page.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Return a function that starts a Jupyter program, and returns its address once it answers at the path `ready`.
 
-    It starts in `folder`, and `data` is a folder of further Jupyter data (templates). All end with the session.
+    It starts in `folder`, and `data` is a folder of further Jupyter data (templates). All end with the file.
     """
     started = []
 
@@ -89,7 +89,7 @@ def served(tmp_path_factory):
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(browser, served, tmp_path_factory):
     """A JupyterLab on a copy of the notebooks: the address of its pages (see `open_notebook`) and the folder."""
     folder = tmp_path_factory.mktemp("lab")
