@@ -6,6 +6,9 @@ READY := $(VENV)/ready
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
 
+# What runs beside the tests of the library, so that two cores are busy for about the same time.
+HANDS_ON := $(addprefix tests/test_,checks.py guesses.py notebooks.py playground.py tools.py)
+
 .PHONY: help lab playground test run html slides claims bench lock clean
 .DEFAULT_GOAL := help
 
@@ -26,10 +29,10 @@ test: $(READY)  ## check the library and every stored output of the notebooks
 	( outcome=0; \
 	  $(BIN)/python -m pytest notebooks || outcome=1; \
 	  VGP_STRICT=1 $(BIN)/python -m pytest notebooks/solutions || outcome=1; \
-	  $(BIN)/python -m pytest tests/browser || outcome=1; \
+	  $(BIN)/python -m pytest $(HANDS_ON) tests/browser || outcome=1; \
 	  exit $$outcome \
 	) >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
-	$(BIN)/python -m pytest tests --ignore=tests/browser; tests=$$?; \
+	$(BIN)/python -m pytest $(filter-out $(HANDS_ON),$(wildcard tests/test_*.py)); tests=$$?; \
 	wait $$notebooks; outcome=$$?; cat $(VENV)/notebooks.log; \
 	[ $$tests -eq 0 ] && [ $$outcome -eq 0 ]
 

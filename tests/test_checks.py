@@ -62,6 +62,12 @@ def own(verdict="vanishing", name="own"):
     return model, x, np.sin(x), verdict
 
 
+def course_net():
+    model = vgp.build_mlp(2, seed=1)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model, np.zeros((4, 2), "float32"), np.zeros((4, 1), "float32"), "healthy"
+
+
 SGD, RMSprop, Orthogonal = keras.optimizers.SGD, keras.optimizers.RMSprop, keras.initializers.Orthogonal
 # Functions without arguments make answers that need Keras, when the test runs.
 CASES = [
@@ -120,10 +126,10 @@ CASES = [
     ("shallow_spirals", [20, 0.0001, 200], NOT_YET, "flat"),
     ("shallow_spirals", [20, 0.1, 150], NOT_YET, "still falling"),
     ("shallow_spirals", [100, 0.01, 500], NOT_YET, "from 1 to 50"),
-    ("share_off", [0.52], CORRECT, ""),
-    ("share_off", [52], NOT_YET, "between 0 and 1"),
+    ("share_off", [0.5], CORRECT, ""),
+    ("share_off", [50], NOT_YET, "between 0 and 1"),
     ("share_off", [0.0], NOT_YET, "dead"),
-    ("share_off", [0.3], NOT_YET, "32 reports"),
+    ("share_off", [0.3], NOT_YET, "all reports"),
     ("revived", ["leaky_relu"], CORRECT, ""),
     ("revived", [lambda: keras.layers.LeakyReLU(0.1)], CORRECT, ""),
     ("revived", ["relu"], NOT_YET, "Exactly nothing"),
@@ -150,6 +156,7 @@ CASES = [
     ("recurrent_gain", [0.5], NOT_YET, "larger gain"),
     ("recurrent_gain", [2], NOT_YET, "smaller gain"),
     ("clipping_of_the_papers", [{"global_clipnorm": 1.0}], CORRECT, ""),
+    ("clipping_of_the_papers", [{"global_clipnorm": 1.0, "momentum": 0.9}], NOT_YET, "'momentum' does not clip"),
     ("clipping_of_the_papers", [{"clipnorm": 1.0}], NOT_YET, "turns the gradient"),
     ("clipping_of_the_papers", [{"clipvalue": 0.5}], NOT_YET, "turns the gradient"),
     ("clipping_of_the_papers", [{"global_clipnorm": 0.5}], NOT_YET, "becomes 0.5, not 1"),
@@ -157,6 +164,7 @@ CASES = [
     ("clipping_of_the_papers", ["global_clipnorm"], NOT_YET, "A dict"),
     ("exploding_sigmoid", [6.0], CORRECT, ""),
     ("exploding_sigmoid", [1], NOT_YET, "larger weights"),
+    ("exploding_sigmoid", [20], NOT_YET, "smaller weights"),
     ("exploding_sigmoid", [50], NOT_YET, "saturated"),
     ("exploding_sigmoid", [0], NOT_YET, "out of range"),
     (
@@ -176,7 +184,8 @@ CASES = [
     ("own_network", own, CORRECT, "Vanishing"),
     ("own_network", lambda: own("dead"), NOT_YET, "diagnose says: vanishing"),
     ("own_network", lambda: own("sick"), NOT_YET, "must be one of"),
-    ("own_network", lambda: own(name="mlp"), NOT_YET, "bring one of your own"),
+    ("own_network", course_net, NOT_YET, "bring one of your own"),
+    ("own_network", lambda: own(name="mlp"), CORRECT, "Vanishing"),
     ("own_network", [3, 4, 5, "dead"], NOT_YET, "keras.Model"),
 ]
 
@@ -291,3 +300,10 @@ def test_an_unbuilt_or_uncompiled_model_of_one_s_own_is_named(capsys):
     _, x, y, guess = own()
     for model in (keras.Sequential([keras.layers.Dense(1)]), vgp.build_mlp(1).layers[1]):
         assert said("own_network", [model, x, y, guess], capsys).startswith(NOT_YET)
+
+
+def test_an_answer_can_be_given_by_name(capsys):
+    vgp.checks.factor_for_half(factor=0.5 ** (1 / 9))
+    assert capsys.readouterr().out.startswith(CORRECT)
+    vgp.checks.factor_for_half(share=0.5)
+    assert capsys.readouterr().out.startswith(NOT_YET)

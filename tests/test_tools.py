@@ -24,7 +24,7 @@ def write(path, source):
 
 def test_a_copy_has_no_outputs_and_the_original_keeps_them(course, tmp_path):
     before = (course / "01_one.ipynb").read_bytes()
-    added, outdated = copy(course, tmp_path / "mine")
+    added, outdated, _ = copy(course, tmp_path / "mine")
     assert [path.relative_to(tmp_path / "mine").as_posix() for path in added] == [
         "01_one.ipynb",
         "solutions/01_one.ipynb",
@@ -42,7 +42,7 @@ def test_what_the_student_wrote_survives_and_what_is_missing_is_added(course, tm
     write(mine / "01_one.ipynb", "2 + 3  # my answer")
     (mine / "solutions" / "01_one.ipynb").unlink()
     before = (mine / "01_one.ipynb").read_bytes()
-    added, outdated = copy(course, mine)
+    added, outdated, _ = copy(course, mine)
     assert added == [mine / "solutions" / "01_one.ipynb"] and outdated == []
     assert (mine / "01_one.ipynb").read_bytes() == before
 
@@ -52,12 +52,20 @@ def test_a_newer_original_is_told_and_the_copy_left_alone(course, tmp_path):
     copy(course, mine)
     write(course / "01_one.ipynb", "2 + 2  # better explained")
     before = (mine / "01_one.ipynb").read_bytes()
-    assert copy(course, mine) == ([], [mine / "01_one.ipynb"])
+    assert copy(course, mine) == ([], [mine / "01_one.ipynb"], [])
     assert (mine / "01_one.ipynb").read_bytes() == before
 
 
+def test_a_copy_that_cannot_be_read_is_named_and_keeps_nothing_back(course, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "01_one.ipynb").write_text('{"cells": [', encoding="utf-8")
+    assert copy(course, mine) == ([mine / "solutions" / "01_one.ipynb"], [], [mine / "01_one.ipynb"])
+    assert (mine / "01_one.ipynb").read_text(encoding="utf-8") == '{"cells": ['
+
+
 def test_every_notebook_of_the_course_is_copied(tmp_path):
-    added, _ = copy(ROOT / "notebooks", tmp_path)
+    added, *_ = copy(ROOT / "notebooks", tmp_path)
     originals = {path.relative_to(ROOT / "notebooks") for path in (ROOT / "notebooks").rglob("[0-9]*.ipynb")}
     assert {path.relative_to(tmp_path) for path in added} == {
         path for path in originals if ".ipynb_checkpoints" not in path.parts

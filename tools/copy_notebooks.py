@@ -18,14 +18,17 @@ def _version(notebook):
 
 
 def copy(source, target):
-    """Add the notebooks that a folder lacks, outputs cleared; return the added and the outdated paths."""
-    added, outdated = [], []
+    """Add the notebooks that a folder lacks, outputs cleared; return the added, outdated and unreadable paths."""
+    added, outdated, unreadable = [], [], []
     for original in sorted([*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb")]):
         notebook = nbformat.read(original, as_version=4)
         version, path = _version(notebook), target / original.relative_to(source)
         if path.exists():
-            mine = nbformat.read(path, as_version=4).metadata.get("course_version", version)
-            outdated += [path] if mine != version else []
+            try:
+                mine = nbformat.read(path, as_version=4).metadata.get("course_version", version)
+                outdated += [path] if mine != version else []
+            except Exception:  # half saved, say: it must not keep the others from their notebooks
+                unreadable.append(path)
             continue
         for cell in notebook.cells:
             if cell.cell_type == "code":
@@ -34,13 +37,16 @@ def copy(source, target):
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
         added.append(path)
-    return added, outdated
+    return added, outdated, unreadable
 
 
 def main(target):
-    added, outdated = copy(ROOT / "notebooks", target)
+    """Copy, and say what was copied and what was left alone."""
+    added, outdated, unreadable = copy(ROOT / "notebooks", target)
     if added:
         print(f"Copied {len(added)} notebooks, without their outputs, to {target}: they are yours to change.")
+    for path in unreadable:
+        print(f"{path}: this is not a notebook that can be read, and it is left alone. Rename it to get a new one.")
     for path in outdated:
         print(f"{path}: the course has a newer version; yours is left alone. Rename it to get the new one next time.")
 

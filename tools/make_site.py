@@ -26,10 +26,10 @@ def _picture(notebook):
     return {"picture": png.replace("\n", ""), "alt": cell.metadata.get("alt", "")}
 
 
-def _describe(path, notebook):
+def _describe(path, notebook, question):
     minutes = int(re.search(r"About (\d+) minutes", notebook.cells[0].source)[1])
     page = {"href": f"{path.stem}.html", "title": pages.title(notebook), "minutes": minutes}
-    return page | {"question": _questions()[path.stem]} | _picture(notebook)
+    return page | {"question": question} | _picture(notebook)
 
 
 def build(target):
@@ -38,7 +38,8 @@ def build(target):
     exporter = pages.Exporter("page.html.j2")
     paths = sorted(pages.ROOT.glob("notebooks/[0-9]*.ipynb"))
     notebooks = [pages.read(path) for path in paths]
-    described = [_describe(path, notebook) for path, notebook in zip(paths, notebooks, strict=True)]
+    ask = _questions()
+    described = [_describe(path, notebook, ask[path.stem]) for path, notebook in zip(paths, notebooks, strict=True)]
     (target / "solutions").mkdir(parents=True, exist_ok=True)
     written = [target / "index.html"]
     template = jinja2.Template((pages.TOOLS / "templates" / "index.html.j2").read_text(encoding="utf-8"))

@@ -35,16 +35,16 @@ def markdown(source):
 class Exporter(SlidesExporter):
     """A notebook as one HTML file by the template of the course; `page` is what the template names `resources.page`."""
 
-    def __init__(self, template, **options):
+    def __init__(self, template):
         super().__init__(
             template_name="course",
             template_file=template,
             extra_template_basedirs=[str(TOOLS / "templates")],
-            **options,
         )
         self.register_filter("markdown2html", markdown)
 
     def page(self, notebook, **page):
+        """Return a notebook as HTML."""
         html, _ = self.from_notebook_node(notebook, resources={"page": page})
         return html
 

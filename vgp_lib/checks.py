@@ -39,8 +39,8 @@ def _exercise(check):
     """Turn a function that returns a sentence, or raises `_Hint`, into a check."""
 
     @functools.wraps(check)
-    def judge(*answers):
-        text = _judge(check, answers)
+    def judge(*answers, **named):
+        text = _judge(check, answers, named)
         print(text)
         if os.environ.get("VGP_STRICT") == "1" and not text.startswith("Correct."):
             raise NotCorrect(text)
@@ -48,13 +48,14 @@ def _exercise(check):
     return judge
 
 
-def _judge(check, answers):
+def _judge(check, answers, named):
     try:
-        if not answers or any(answer is ... or answer is None for answer in answers):
+        given = [*answers, *named.values()]
+        if not given or any(answer is ... or answer is None for answer in given):
             raise _Empty
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # overflow and the like end in a hint
-            return f"Correct. {check(*answers)}"
+            return f"Correct. {check(*answers, **named)}"
     except _Empty:
         return "Not attempted yet. Replace the dots by your answer, and run the cell again."
     except _Hint as hint:
@@ -320,9 +321,9 @@ def shallow_spirals(units, learning_rate, steps):
 
 @_exercise
 def share_off(share):
-    """04 A: the share of zeros among the first hidden layer's ReLU activations, before training, over 32 seeds."""
+    """04 A: the share of zeros among the first hidden layer's ReLU activations, before training, over 16 seeds."""
     share = _number(share)
-    nets = [build_mlp(10, activation="relu", seed=seed) for seed in range(32)]
+    nets = [build_mlp(10, activation="relu", seed=seed) for seed in range(16)]
     kernels = [net.get_layer("hidden_1").get_weights() for net in nets]
     off = np.array([load_moons().x_train @ kernel + bias <= 0 for kernel, bias in kernels])  # (seeds, samples, units)
     if abs(share - off.mean()) > 0.03:
@@ -331,7 +332,7 @@ def share_off(share):
             "Those are the dead units, off for every sample; count single activations.": off.all(axis=1).mean(),
         }
         _slips(share, slips, rtol=0.04)
-        raise _Hint("Average the first entry of report.saturated over all 32 reports.")
+        raise _Hint("Average the first entry of report.saturated over all reports.")
     return "A forward pass in NumPy agrees: half is off, so He's variance carries a factor of 2."
 
 
@@ -430,6 +431,9 @@ def clipping_of_the_papers(clipping):
     """06 B: the optimizer's argument that clips the norm of all gradients together to 1, as a dict."""
     if not isinstance(clipping, dict):
         raise _Hint(f'A dict is asked for, such as {{"clipvalue": 0.5}}, and this is a {type(clipping).__name__}.')
+    others = set(clipping) - {"clipvalue", "clipnorm", "global_clipnorm"}
+    if others:
+        raise _Hint(f"Give arguments that clip, and nothing else; {min(others, key=str)!r} does not clip.")
     random = np.random.default_rng(0)
     for large, small in ((4, 1), (0.1, 0.02)):
         gradients = [random.normal(size=3).astype("float32") * size for size in (large, small)]
@@ -454,8 +458,10 @@ def exploding_sigmoid(stddev):
     plots.reference(_ladder(reports), 1, "level")
     ratio = np.nan_to_num(np.median([report.delta_ratio for report in reports]))
     if ratio <= 1:
-        flat = np.median([report.saturated[:-1].mean() for report in reports]) > 0.95
-        advice = "nearly all units are saturated: smaller weights" if flat else "larger weights"
+        half = keras.initializers.RandomNormal(stddev=stddev / 2)
+        smaller = _reports(functools.partial(build_mlp, kernel_initializer=half), 8)
+        past = np.median([report.delta_ratio for report in smaller]) > ratio
+        advice = "nearly all units are saturated: smaller weights" if past else "larger weights"
         raise _Hint(f"The median delta ratio is {ratio:.1g}; {advice}.")
     return "The few units near z = 0 are hit by weights large enough to make up for all the flat ones."
 
@@ -493,7 +499,7 @@ def own_network(model, x, y, guess):
     verdicts = "healthy", "vanishing", "exploding", "dead"
     if not isinstance(model, keras.Model):
         raise _Hint(f"A compiled keras.Model is asked for, and this is a {type(model).__name__}.")
-    if model.name in ("mlp", "rnn"):
+    if model.name in ("mlp", "rnn") and {"hidden_1", "recurrent"} & {layer.name for layer in model.layers}:
         raise _Hint("This is a net of the course, from build_mlp or build_rnn; bring one of your own.")
     if not isinstance(guess, str) or guess not in verdicts:
         raise _Hint(f"Your guess must be one of {', '.join(verdicts)}.")

@@ -28,7 +28,9 @@ class Guess:
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"question is {question!r}; give a sentence, such as 'Which net learns?'")
         mend = "give at least two different texts, such as ['yes', 'no']"
-        if isinstance(options, str) or not all(isinstance(option, str) and option.strip() for option in options):
+        if not isinstance(options, (list, tuple)) or not all(
+            isinstance(option, str) and option.strip() for option in options
+        ):
             raise ValueError(f"options is {options!r}; {mend}")
         if len(options) < 2 or len(set(options)) < len(options):
             raise ValueError(f"options is {list(options)}; {mend}")

@@ -61,8 +61,10 @@ class Playground(widgets.VBox):
     seeds. `code` holds the Python that makes the setting.
     """
 
+    _one_at_a_time = threading.Lock()  # for the work in the background, of all playgrounds together
+
     def __init__(self):
-        self._moons, self._one_at_a_time, self._threads = load_moons(), threading.Lock(), []
+        self._moons, self._threads = load_moons(), []
         self._serving, self._served = False, threading.Event()
         default, look = (
             Setting(),
@@ -174,9 +176,12 @@ class Playground(widgets.VBox):
         if setting != self.setting:  # a newer request has made this one void, here or below
             return
         optimizer = setting.make_optimizer()
-        found = diagnose(model, self._moons.x_train, self._moons.y_train, optimizer=optimizer)
+        try:
+            text = diagnose(model, self._moons.x_train, self._moons.y_train, optimizer=optimizer)._repr_html_()
+        except Exception as error:  # in a thread nobody else would tell
+            text = f"No verdict: {html.escape(str(error))}"
         if setting == self.setting:
-            self.verdict.value = f'<div role="status" style="line-height: 1.5">{found._repr_html_()}</div>'
+            self.verdict.value = f'<div role="status" style="line-height: 1.5">{text}</div>'
 
     def _draw_gradients(self, _=None):
         name, attribute = self.quantity.value, _QUANTITIES[self.quantity.value]
@@ -222,15 +227,24 @@ class Playground(widgets.VBox):
         self._in_background(functools.partial(self._train, self.setting))
 
     def _train(self, setting):
+        try:
+            self._train_seeds(setting)
+        except Exception as error:  # in a thread nobody else would tell
+            self.outcome.value = f"No training: {html.escape(str(error))}"
+        finally:
+            self.button.disabled, self.progress.layout.visibility = False, "hidden"
+
+    def _train_seeds(self, setting):
         net, bar = setting.net(), functools.partial(Bar, widget=self.progress)
         runs = train(lambda: build_mlp(**net), self._moons, setting.make_optimizer(), seeds=32, progress=bar)
+        words = self._draw_training(runs)
         if setting == self.setting:
-            self._draw_training(runs)
+            self.trained.layout.display, self.outcome.value = "flex", f'<div role="status">{words}</div>'
         else:
             self.outcome.value = "The setting has changed meanwhile: train again."
-        self.button.disabled, self.progress.layout.visibility = False, "hidden"
 
     def _draw_training(self, runs):
+        """Draw the losses and a decision boundary; return what they say in words."""
         last, solved = runs.loss[-1], np.sum(runs.accuracy[-1] > 0.95)
         low, middle, high = np.nanquantile(np.nan_to_num(last, nan=np.inf), [0.1, 0.5, 0.9], method="nearest")
         words = (
@@ -243,12 +257,13 @@ class Playground(widgets.VBox):
             plots.curves({"32 seeds": _finite(runs.loss)}, ylabel="training loss", ax=ax, title="median and 80 % band")
             plots.reference(ax, np.log(2), "ln 2: what guessing costs").set_ylim(0, 1)
 
+        model, title = runs.model(seed), f"seed {seed}, the one with the median loss"
+        drawable = np.isfinite(model(self._moons.x_train)).all()
+
         def boundary(ax):
-            model, title = runs.model(seed), f"seed {seed}, the one with the median loss"
-            drawable = np.isfinite(model(self._moons.x_train)).all()
             plot = functools.partial(plots.boundary, model) if drawable else plots.points
             plot(self._moons.x_train, self._moons.y_train, ax=ax, title=title)
 
         self.curves.draw(curves, words)
         self.boundary.draw(boundary, f"Decision boundary of seed {seed}")
-        self.trained.layout.display, self.outcome.value = "flex", f'<div role="status">{words}</div>'
+        return words

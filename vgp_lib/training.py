@@ -16,7 +16,7 @@ import operator
 import os
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import keras
 import numpy as np
@@ -150,7 +150,7 @@ def train(
     records, weights = [], []
     silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
     bars = progress if callable(progress) else tqdm
-    with bars(total=epochs * sum(map(len, groups)), unit="epoch", delay=2, leave=False, **silent) as bar:
+    with bars(total=epochs * len(groups), unit="epoch", delay=2, leave=False, **silent) as bar:
         for side_by_side in groups:
             starts = [[values[group] for values in initial] for group in side_by_side]
             orders = [_orders([seeds[index] for index in group], len(x), epochs, shuffle) for group in side_by_side]
@@ -200,7 +200,6 @@ class _Program:
         self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
         self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
         self.lock = threading.Lock()  # for calls of train from several threads: its variables start every group
-        self.tracing = threading.Lock()
 
     @contextlib.contextmanager
     def _unrolled(self):
@@ -297,16 +296,21 @@ class _Program:
     def run(self, starts, x, y, orders, batch_size, optimizer, bar):
         """Train groups of seeds side by side, each in a thread; return records and final values, group by group."""
         groups = [self._group(start, optimizer) for start in starts]
+        anyhow = np.zeros((self.seeds, len(x)), int)
+        for group in groups:  # trace here, where Keras's and NumPy's settings are those of the caller
+            for part, real in _batches(anyhow, batch_size, split=self.couples_samples):
+                self._bind(group, x, y, part, real)
         stop = threading.Event()
         with ThreadPoolExecutor(len(groups)) as pool:
             futures = [
-                pool.submit(self._train, group, x, y, order, batch_size, bar, stop)
+                pool.submit(self._train, group, x, y, order, batch_size, bar if group is groups[0] else None, stop)
                 for group, order in zip(groups, orders, strict=True)
             ]
             try:
-                records = [future.result() for future in futures]
+                wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 stop.set()  # one group failed, or somebody pressed interrupt: end the others
+            records = [future.result() for future in futures]
         finals = []
         for group, record in zip(groups, records, strict=True):
             if len(record["loss"]):  # without a step there is no average yet
@@ -340,7 +344,8 @@ class _Program:
             records["update_ratios"].append(moved)
             before = self._flat(group)
             first.append(self._first_kernel(before, group))
-            bar.update()
+            if bar:
+                bar.update()
         empty = {name: np.zeros((0, self.seeds, len(self.kernels))) for name in records}
         empty["loss"] = empty["accuracy"] = np.zeros((0, self.seeds))
         record = {name: np.array(rows) if rows else empty[name] for name, rows in records.items()}
@@ -360,7 +365,7 @@ class _Program:
         """Return the compiled epoch, bound to a group's variables in place of the program's own."""
         shape = tuple(arguments[2].shape)
         if shape not in group.bound:
-            with self.tracing, self._unrolled():
+            with self._unrolled():
                 bound = copy.copy(self.epoch.get_concrete_function(*arguments, group.state))
             pairs = zip(self._variables, group.variables, strict=True)
             handles = {id(ours.handle): theirs.handle for ours, theirs in pairs}

@@ -6,11 +6,8 @@ import time
 import urllib.request
 
 import nbformat
-import pytest
 
-import vgp_lib as vgp
-
-FOREIGN = ("favicon", "Failed to load resource")  # of JupyterLab itself, on a machine without network
+FOREIGN = ("favicon", "api.github.com", "status of 404", "ERR_INTERNET_DISCONNECTED")  # JupyterLab's own
 
 
 def open_notebook(page, lab, name):
@@ -82,16 +79,15 @@ def test_the_playground_s_figure_follows_a_slider(page, lab):
     assert not ours(page.errors)
 
 
-@pytest.mark.skipif(not hasattr(vgp, "checks"), reason="vgp.checks is not in this checkout")
 def test_an_exercise_is_answered_wrong_and_then_right(page, lab):
     write_notebook(lab, "exercise", "import vgp_lib as vgp", "answer = 0.5\nvgp.checks.factor_for_half(answer)")
     open_notebook(page, lab, "exercise")
     run_all(page)
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(1)
-    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("not yet", re.IGNORECASE)).wait_for(timeout=60_000)
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Not yet")).wait_for(timeout=60_000)
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("answer = 0.926\nvgp.checks.factor_for_half(answer)")
     page.keyboard.press("Control+Enter")
-    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("correct", re.IGNORECASE)).wait_for(timeout=30_000)
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Correct")).wait_for(timeout=30_000)
     assert not ours(page.errors)

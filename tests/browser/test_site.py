@@ -1,6 +1,5 @@
 """The site for reading, in a browser: whole, accessible, fit for a phone, and without the network."""
 
-import importlib.util
 import pathlib
 import re
 import urllib.parse
@@ -9,7 +8,8 @@ import make_site
 import pytest
 from offline import offline_page
 
-AXE = pathlib.Path(importlib.util.find_spec("axe_playwright_python").origin).parent / "axe.min.js"
+axe_package = pytest.importorskip("axe_playwright_python", reason="the package axe-playwright-python is missing")
+AXE = pathlib.Path(axe_package.__file__).parent / "axe.min.js"
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -43,7 +43,7 @@ def test_no_formula_is_left_as_latex(site):
 
 
 def test_instructors_notes_are_not_for_readers(site):
-    assert not [path for path in site if "<em>Instructor:" in path.read_text(encoding="utf-8")]
+    assert not [path for path in site if "nstructor:" in path.read_text(encoding="utf-8")]
 
 
 def test_pages_show_their_pictures_and_break_no_rule_of_accessibility(site, browser):
