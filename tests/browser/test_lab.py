@@ -47,8 +47,8 @@ def test_notebook_1_runs_and_a_prediction_is_compared(page, lab):
     button = page.get_by_role("button", name="10 hidden layers").first
     button.scroll_into_view_if_needed(timeout=30_000)
     button.click()
-    page.get_by_text("Your guess: 10 hidden layers").first.wait_for()
-    page.get_by_text(re.compile("Your guess: 10 hidden layers, not this time")).first.wait_for(timeout=60_000)
+    # The kernel hears of the click when it has run all cells.
+    page.get_by_text(re.compile("Your guess: 10 hidden layers, not this time")).first.wait_for(timeout=120_000)
     last = page.locator(".jp-Notebook .jp-CodeCell").last
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=90_000)
     page.keyboard.press("Control+End")
