@@ -45,10 +45,11 @@ html: $(READY)  ## write the notebooks with their results as a site for reading,
 slides: $(READY)  ## write one deck per notebook, in slides, that needs no network
 	$(BIN)/python tools/make_slides.py
 
-bench: $(READY)  ## score diagnose; time train against model.fit, PyTorch and JAX (installs the latter two)
+bench: $(READY)  ## score diagnose; time train against its peers (installs PyTorch and JAX), and the playground
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/bench_diagnosis.py
 	$(BIN)/python tests/benchmarks/bench_training.py
+	$(BIN)/python tests/benchmarks/bench_playground.py
 
 claims: $(READY)  ## measure all claims and remedies anew (half an hour) and store them in data
 	$(BIN)/python -c "from vgp_lib.claims import measure, store; ledger = measure(); store(ledger); print(ledger)"
