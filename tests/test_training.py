@@ -263,6 +263,18 @@ def test_losses_follow_fit(loss, y, units, activation):
 # Initial values
 
 
+def test_seeds_in_two_groups_run_as_each_of_them_alone(moons, monkeypatch):
+    """Seventeen seeds on two cores: groups of nine, the second filled up with a copy that nobody gets to see."""
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 2)
+    many = quiet(mlp(), moons, epochs=2, seeds=17)
+    assert many.loss.shape == (2, 17) and len({*many.loss[-1]}) == 17
+    for seed in (0, 8, 9, 16):
+        alone = quiet(mlp(), moons, epochs=2, seeds=[seed])
+        np.testing.assert_allclose(many.loss[:, seed], alone.loss[:, 0], rtol=1e-5)
+        pairs = zip(many.model(seed).get_weights(), alone.model(seed).get_weights(), strict=True)
+        assert all(np.allclose(ours, theirs, rtol=1e-4, atol=1e-6) for ours, theirs in pairs)
+
+
 def test_initial_networks_are_drawn_anew_for_every_seed_and_layer(moons):
     runs = quiet(mlp(hidden_layers=3, kernel_initializer="he_normal"), moons, epochs=0, seeds=[2, 9])
     weights = [runs.model(seed).get_weights() for seed in (2, 9)]
