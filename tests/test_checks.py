@@ -165,7 +165,7 @@ CASES = [
     ("exploding_sigmoid", [6.0], CORRECT, ""),
     ("exploding_sigmoid", [1], NOT_YET, "larger weights"),
     ("exploding_sigmoid", [20], NOT_YET, "smaller weights"),
-    ("exploding_sigmoid", [50], NOT_YET, "saturated"),
+    ("exploding_sigmoid", [50], NOT_YET, "smaller weights"),
     ("exploding_sigmoid", [0], NOT_YET, "out of range"),
     (
         "level_setting",

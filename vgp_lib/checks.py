@@ -461,7 +461,7 @@ def exploding_sigmoid(stddev):
         half = keras.initializers.RandomNormal(stddev=stddev / 2)
         smaller = _reports(functools.partial(build_mlp, kernel_initializer=half), 8)
         past = np.median([report.delta_ratio for report in smaller]) > ratio
-        advice = "nearly all units are saturated: smaller weights" if past else "larger weights"
+        advice = "half of that gives more: smaller weights" if past else "larger weights"
         raise _Hint(f"The median delta ratio is {ratio:.1g}; {advice}.")
     return "The few units near z = 0 are hit by weights large enough to make up for all the flat ones."
 
