@@ -1,7 +1,10 @@
 """See, measure and cure vanishing gradients: the library of the course, in the order in which the course meets it."""
 
+import gc
 import logging
 import os
+
+from vgp_lib.collector import collector_paused
 
 # TensorFlow reads these when it is imported; together they silence its greeting. Your own settings win.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -15,7 +18,9 @@ logging.getLogger("tensorflow").addFilter(
     lambda record: record.levelname == "ERROR" or not any(word in record.getMessage() for word in _BESIDE_THE_POINT)
 )
 
-import keras
+with collector_paused():
+    import keras
+gc.freeze()  # what is here now stays as long as the process does: the collector need not walk it again
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(

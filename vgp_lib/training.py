@@ -10,7 +10,6 @@ import contextlib
 import copy
 import dataclasses
 import functools
-import gc
 import json
 import operator
 import os
@@ -23,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vgp_lib.collector import collector_paused
 from vgp_lib.data import Data, integer
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
 
@@ -74,19 +74,7 @@ class Runs:
         return text
 
 
-@contextlib.contextmanager
-def _collector_paused():
-    """Pause Python's garbage collector: it would walk all of TensorFlow's graphs in the midst of a training, 0.2 s."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_collector_paused()
+@collector_paused()
 def train(
     build,
     data,
@@ -198,7 +186,7 @@ class _Program:
                 ours._path = theirs.path  # Muon chooses by path
         self.optimizer.build(self.weights)
         self.fresh_state = [np.asarray(variable).copy() for variable in self.optimizer.variables]
-        self.epoch = tf.function(self._epoch, jit_compile=_xla_works())
+        self.epoch = tf.function(self._epoch, autograph=False, jit_compile=_xla_works())
         self.lock = threading.Lock()  # for calls of train from several threads: its variables start every group
 
     @contextlib.contextmanager
@@ -254,20 +242,23 @@ class _Program:
         return value, tape.gradient(value, vector), tf.reduce_sum(hits * real), state
 
     def _epoch(self, x, y, order, real, state):
-        """Train on the batches order[step] (steps, seeds, samples); `real` is 0 for samples that only fill a batch."""
-        loss = correct = tf.zeros(self.seeds)
-        gradient_sum = distance = tf.zeros((self.seeds, sum(self.sizes)))
-        for step in tf.range(order.shape[0]):
+        """Train on the batches order[step] (steps, seeds, samples); `real` is 0 for samples that only fill a batch.
+
+        Returns the sums of loss, correct answers, gradients and |ΔW|, the non-trainable variables and the weights.
+        """
+
+        def train_step(step, sums, state):
             before, weights = self._matrix(), tf.repeat(real[step][None], self.seeds, axis=0)
             batch = before, state, tf.gather(x, order[step]), tf.gather(y, order[step]), weights
             value, gradient, hits, state = tf.vectorized_map(self._backpropagate, batch)
             self.optimizer.apply([gradient] if self.together else self._split(gradient[0]), self.weights)
             self._constrain()
-            loss += value * tf.reduce_sum(real[step])
-            correct += hits
-            gradient_sum += gradient
-            distance += tf.abs(self._matrix() - before)
-        return loss, correct, gradient_sum, distance, state
+            new = value * tf.reduce_sum(real[step]), hits, gradient, tf.abs(self._matrix() - before)
+            return step + 1, [total + part for total, part in zip(sums, new, strict=True)], state
+
+        zeros, steps = [tf.zeros(self.seeds)] * 2 + [tf.zeros((self.seeds, sum(self.sizes)))] * 2, order.shape[0]
+        _, sums, state = tf.while_loop(lambda step, *_: step < steps, train_step, (0, zeros, state))
+        return sums, state, self._matrix()
 
     def _constrain(self):
         """Apply the variables' own constraints, such as MaxNorm, seed by seed."""
@@ -332,7 +323,7 @@ class _Program:
                 break
             totals = []
             for part, real in _batches(order, batch_size, split=self.couples_samples):
-                *sums, group.state = self._bind(group, x, y, part, real)(x, y, part, real, group.state)
+                sums, group.state, after = self._bind(group, x, y, part, real)(x, y, part, real, group.state)
                 totals.append([np.asarray(values, "float64") for values in sums])
             loss, correct, gradient, distance = (sum(parts) for parts in zip(*totals, strict=True))
             steps = -(-order.shape[1] // batch_size)
@@ -342,7 +333,7 @@ class _Program:
             with np.errstate(divide="ignore", invalid="ignore"):
                 moved = self._per_kernel(distance / steps) / self._per_kernel(np.abs(before.astype("float64")))
             records["update_ratios"].append(moved)
-            before = self._flat(group)
+            before = np.asarray(after)
             first.append(self._first_kernel(before, group))
             if bar:
                 bar.update()
