@@ -74,8 +74,16 @@ def test_a_question_that_is_none(question):
         vgp.guess(question, OPTIONS)
 
 
-@pytest.mark.parametrize("measured", ["3 hidden layers", None, 2, ""])
-def test_a_measurement_that_is_no_option(bet, measured, capsys):
-    with pytest.raises(ValueError, match="give one of the options"):
+@pytest.mark.parametrize("measured", [None, 2, ""])
+def test_a_measurement_that_is_no_text(bet, measured, capsys):
+    with pytest.raises(TypeError, match="one of the options"):
         bet.compare(measured)
     assert bet.measured is None and not capsys.readouterr().out
+
+
+def test_a_changed_cell_may_measure_what_no_option_says(bet, capsys):
+    bet.buttons.value = "no difference"
+    bet.compare("3 hidden layers")
+    expected = "Measured: 3 hidden layers, none of the options. Your guess: no difference, not this time.\n"
+    assert capsys.readouterr().out == expected
+    assert "none of the options" in bet.comparison.value

@@ -116,6 +116,12 @@ def test_a_reader_is_told_what_when_and_what_not(notebook):
     assert text.count("Guess") + text.count("guess") >= 4
 
 
+def test_every_measurement_is_one_of_the_options(notebook):
+    texts = [output.get("data", {}).get("text/plain", "") for c in code_cells(notebook) for output in c.outputs]
+    measured = [text for text in texts if text.startswith("Measured: ")]
+    assert len(measured) >= 4 and not any("none of the options" in text for text in measured)
+
+
 def checks(notebook):
     return re.findall(r"vgp\.checks\.(\w+)\(", "\n".join(cell.source for cell in code_cells(notebook)))
 

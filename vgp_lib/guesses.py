@@ -58,19 +58,22 @@ class Guess:
         While cells run, as under Run All, a click waits: it comes after the measurements of all of them.
 
         Args:
-            measured: one of the options, computed from the measurement.
+            measured: a text computed from the measurement: one of the options, unless somebody has changed the cell.
 
-        Raises `ValueError` if it is none of the options.
+        Raises `TypeError` if it is not a text.
         """
-        if measured not in self.options:
-            raise ValueError(f"measured is {measured!r}; give one of the options {list(self.options)}")
+        if not isinstance(measured, str) or not measured.strip():
+            raise TypeError(f"measured is {measured!r}; give a text, one of the options {list(self.options)}")
         self.measured = measured
         self._show()
-        display(_Shown(self.comparison, f"Measured: {measured}. {self._verdict()}"))
+        display(_Shown(self.comparison, f"{self._fact()} {self._verdict()}"))
 
     def _choose(self, _):
         self._after_the_result = self.measured is not None
         self._show()
+
+    def _fact(self):
+        return f"Measured: {self.measured}{'' if self.measured in self.options else ', none of the options'}."
 
     def _verdict(self):
         if self.value is None:
@@ -81,7 +84,7 @@ class Guess:
     def _show(self):
         self.chosen.value = "" if self.value is None else _spoken(f"Your guess: {self.value}")
         if self.measured is not None:
-            self.comparison.value = _spoken(f"Measured: {self.measured}.", self._verdict())
+            self.comparison.value = _spoken(self._fact(), self._verdict())
 
     def _repr_mimebundle_(self, **options):
         return _Shown(self.box, repr(self))._repr_mimebundle_(**options)
