@@ -1,5 +1,6 @@
 """The oracle is Keras: `model.fit` from the same initial weights, on the same batches, and `tf.GradientTape`."""
 
+import gc
 import logging
 
 import keras
@@ -740,6 +741,10 @@ def test_nothing_is_printed_without_progress(moons, capfd, fresh_cache):
         logger.removeHandler(handler)
     assert records == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_garbage_collector_works_and_leaves_tensorflow_alone():
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
 
 
 def test_an_interrupted_training_leaves_nothing_broken(moons, bar, monkeypatch):

@@ -22,7 +22,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vgp_lib.collector import collector_paused
 from vgp_lib.data import Data, integer
 from vgp_lib.gradients import check_batch, kernel_layers, match_targets
 
@@ -74,7 +73,6 @@ class Runs:
         return text
 
 
-@collector_paused()
 def train(
     build,
     data,
