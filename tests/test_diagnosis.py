@@ -367,3 +367,33 @@ def test_runs_of_the_benchmark_get_the_stored_verdict_again(row, monkeypatch):
 
 def agrees(config, row):
     return all(str(config[name]) == row[name] for name in ("initializer", "learning_rate", "data", "bias"))
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax")
+def test_a_softmax_over_one_unit_is_told_though_its_loss_falls():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1, "softmax")])
+    found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.Adam(0.01))
+    assert found.verdict == "healthy" and "one answer" in found.because
+    assert found.try_next == 'keras.layers.Dense(1, activation="sigmoid")'
+
+
+def test_steps_that_explode_by_large_targets_are_cured_by_their_scale():
+    y = 1e4 * (1 + X[:, :1])
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+    found = vgp.diagnose(model, X, y, optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    assert (found.verdict, found.try_next) == ("exploding", "y = (y - y.mean(axis=0)) / (y.std(axis=0) + 1e-7)")
+    scaled = (y - y.mean(axis=0)) / (y.std(axis=0) + 1e-7)
+    assert vgp.diagnose(model, X, scaled, optimizer=keras.optimizers.SGD(0.1), loss="mse").verdict == "healthy"
+
+
+def test_clipping_is_part_of_the_optimizer_s_line():
+    model = vgp.build_mlp(2, activation="relu", seed=0)
+    found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.1, global_clipnorm=1e-4))
+    assert found.try_next == "optimizer = keras.optimizers.SGD(1, global_clipnorm=0.0001)"
+
+
+def test_a_gated_net_that_forgets_is_sent_to_an_orthogonal_kernel():
+    bits = vgp.make_first_bit()
+    model = vgp.build_rnn("gru", seed=0)
+    found = vgp.diagnose(model, bits.x_train, bits.y_train, optimizer=keras.optimizers.Adam(1e-4))
+    assert found.try_next == 'keras.layers.SimpleRNN(10, recurrent_initializer="orthogonal")'

@@ -35,8 +35,8 @@ def test_a_click_is_kept_and_said(bet):
 
 def test_nobody_has_clicked(bet, capsys):
     bet.compare("2 hidden layers")
-    assert capsys.readouterr().out == "Measured: 2 hidden layers. (No guess was made.)\n"
-    assert "Measured: 2 hidden layers." in bet.comparison.value and "(No guess was made.)" in bet.comparison.value
+    assert capsys.readouterr().out == "Result: 2 hidden layers. (No guess was made.)\n"
+    assert "Result: 2 hidden layers." in bet.comparison.value and "(No guess was made.)" in bet.comparison.value
 
 
 @pytest.mark.parametrize(("guess", "judgement"), [("2 hidden layers", "right"), ("no difference", "not this time")])
@@ -44,14 +44,14 @@ def test_the_guess_stands_beside_the_measurement(bet, capsys, guess, judgement):
     bet.buttons.value = guess
     bet.compare("2 hidden layers")
     expected = f"Your guess: {guess}, {judgement}."
-    assert capsys.readouterr().out == f"Measured: 2 hidden layers. {expected}\n"
+    assert capsys.readouterr().out == f"Result: 2 hidden layers. {expected}\n"
     assert expected in bet.comparison.value
 
 
 def test_a_guess_after_the_result_changes_the_comparison_and_is_marked(bet, capsys):
     bet.compare("2 hidden layers")
     bet.buttons.value = "2 hidden layers"
-    assert "Your guess: 2 hidden layers, right (it came after the measurement)." in bet.comparison.value
+    assert "Your guess: 2 hidden layers, right (it came after the result)." in bet.comparison.value
 
 
 def test_each_of_the_two_cells_can_be_run_again(bet, capsys):
@@ -84,6 +84,6 @@ def test_a_measurement_that_is_no_text(bet, measured, capsys):
 def test_a_changed_cell_may_measure_what_no_option_says(bet, capsys):
     bet.buttons.value = "no difference"
     bet.compare("3 hidden layers")
-    expected = "Measured: 3 hidden layers, none of the options. Your guess: no difference, not this time.\n"
+    expected = "Result: 3 hidden layers, none of the options. Your guess: no difference, not this time.\n"
     assert capsys.readouterr().out == expected
     assert "none of the options" in bet.comparison.value

@@ -118,7 +118,7 @@ def test_a_reader_is_told_what_when_and_what_not(notebook):
 
 def test_every_measurement_is_one_of_the_options(notebook):
     texts = [output.get("data", {}).get("text/plain", "") for c in code_cells(notebook) for output in c.outputs]
-    measured = [text for text in texts if text.startswith("Measured: ")]
+    measured = [text for text in texts if text.startswith("Result: ")]
     assert len(measured) >= 4 and not any("none of the options" in text for text in measured)
 
 

@@ -25,7 +25,7 @@ _WORK, _LEAST = 8e9, 50  # multiplications: about a second; a larger net rehears
 _LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
 _FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
 _LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
-_LARGE_INPUT = 5.0  # in root mean square; initializers are made for inputs of about 1
+_LARGE = 5.0  # in root mean square; initializers are made for inputs and targets of about 1
 
 # Activations whose slope stays near 1 on one side.
 _OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")
@@ -110,7 +110,9 @@ class _Evidence:
     after: object
     losses: np.ndarray  # of the rehearsal, before every step
     shuffled: float  # loss of the rehearsed net's answers, handed to other samples
+    constant: bool  # whether the rehearsed net gives every sample the same answer
     input_size: float
+    target_size: float  # of a regression, else 0
     recurrent: int | None  # index of the recurrent layer next to the input,
     forgets: float | None  # and what its first time step gets, as a share of the most that a step gets
 
@@ -128,13 +130,14 @@ def _examine(model, x, y, optimizer, loss):
     function, targets = _resolve_loss(model, inputs, y, loss)
     before = inspect_layers(model, x, y, loss)
     losses, weights, state = _rehearse(model, optimizer, inputs, targets, function)
-    after, shuffled = None, np.nan
+    after, shuffled, constant = None, np.nan, False
     if all(np.isfinite(values).all() for values in weights):
         random = np.random.default_rng(0)
         with _assigned(model, weights, state):
             after, answer = inspect_layers(model, x, y, loss), _answer(model, inputs)
         others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
         shuffled = float(np.mean([tf.reduce_mean(function(targets, other)) for other in others]))
+        constant = bool(np.ptp(answer, axis=0).max() == 0)
     recurrent = {layer.name for layer in kernel_layers(model) if isinstance(layer, keras.layers.RNN)}
     index = next((i for i, name in enumerate(before.names) if name in recurrent), None)
     forgets = None
@@ -144,7 +147,10 @@ def _examine(model, x, y, optimizer, loss):
             forgets = float(lags[-1] / lags.max()) if lags.max() > 0 else 0.0
     tokens = x.dtype.kind != "f" or any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
     size = 0.0 if tokens else l2_norm(x) / x.size**0.5
-    return _Evidence(before, after, losses, shuffled, size, index, forgets)
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    regression = any(word in name for word in ("error", "mse", "mae", "huber", "log_cosh"))
+    target_size = l2_norm(y) / y.size**0.5 if regression else 0.0
+    return _Evidence(before, after, losses, shuffled, constant, size, target_size, index, forgets)
 
 
 def _resolve_loss(model, x, y, loss):
@@ -271,19 +277,24 @@ def _explain(e, model, optimizer):
     verdict, index = _decide(e)
     names, finite = e.before.names, np.isfinite(e.losses)
     layer = None if index is None else names[index]
-    course = f"in a rehearsal of {len(e.losses)} steps of {_line(optimizer)} the loss "
+    few = "" if len(e.losses) == _STEPS else f" (for want of time not {_STEPS}: train longer before you believe this)"
+    course = f"in a rehearsal of {len(e.losses)} steps{few} of {_line(optimizer)} the loss "
     if not finite.all():
         course += f"becomes nan or infinite at step {int(finite.argmin()) + 1}"
     else:
         course += f"goes from {e.losses[0]:.2g} to {e.losses[-1]:.2g}"
-        course += "" if e.after is None else f" (its answers, shuffled: {e.shuffled:.2g})"
+        course += "" if e.after is None else f" (its answers, dealt to other samples: {e.shuffled:.2g})"
+    if verdict == "healthy" and e.learned and e.constant:
+        because = f"Its gradient is, but it gives every sample one answer, as a softmax over one unit does; {course}."
+        return Diagnosis(verdict, layer, because, 'keras.layers.Dense(1, activation="sigmoid")')
     if verdict == "healthy" and e.learned:
         return Diagnosis(verdict, layer, f"The net answers to its input: {course}.", "nothing to change")
     if verdict == "healthy":
         because = f"Every layer gets a gradient, but {course}: too few steps, too small a step or too small a net."
         return Diagnosis(verdict, layer, because, f"optimizer = {_line(optimizer, 10)}")
     if verdict == "dead":
-        because = f"All units of {layer} give 0 for all samples, no gradient passes it; {course}."
+        when = "Before training" if e.before.dead[index] == 1 else "After the rehearsal"
+        because = f"{when} all units of {layer} give 0 for all samples, no gradient passes it; {course}."
     elif e.after is None or not finite.all():
         because = f"The steps run out of range: {course}; {layer} had the largest delta, "
         because += f"{power_of_ten(e.before.delta_rms[index])}, before."
@@ -292,7 +303,8 @@ def _explain(e, model, optimizer):
     else:
         ratio = max if verdict == "exploding" else min
         share = ratio(_reach(e.before)[index], _reach(e.after)[index])
-        because = f"The delta of {layer} is about {power_of_ten(share)} times that of {names[-1]}; {course}."
+        when = "Before training" if share == _reach(e.before)[index] else "After the rehearsal"
+        because = f"{when} the delta of {layer} is about {power_of_ten(share)} times that of {names[-1]}; {course}."
         if verdict == "vanishing" and share >= _FAINT:  # in time, not in depth
             because = (
                 f"The first time step of {layer} gets about {power_of_ten(e.forgets)} times what the last ones get; "
@@ -313,17 +325,22 @@ def _remedy(e, verdict, layer, model, optimizer):
     layer = next(found for found in kernel_layers(model) if found.name == layer)
     config = layer.get_config()
     open_sided = config.get("activation") in _OPEN
-    if e.input_size > _LARGE_INPUT and (open_sided or not sick_now[verdict]):
+    if e.input_size > _LARGE and (open_sided or not sick_now[verdict]):
         return "x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-7)"
+    if e.target_size > _LARGE and verdict == "exploding" and not sick_now[verdict]:
+        return "y = (y - y.mean(axis=0)) / (y.std(axis=0) + 1e-7)"
     if not sick_now[verdict]:  # the steps made it so
         return f"optimizer = {_line(optimizer, 0.1, clip=verdict == 'exploding')}"
     if isinstance(layer, keras.layers.RNN):
         orthogonal = getattr(layer.cell.recurrent_initializer, "gain", None) == 1
-        if not orthogonal and isinstance(layer, keras.layers.SimpleRNN):
+        simple = isinstance(layer, keras.layers.SimpleRNN)
+        if simple and not orthogonal:
             return f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")'
         if not isinstance(optimizer, keras.optimizers.Adam):
             return "optimizer = keras.optimizers.Adam(0.01)"
-        return "x = x[:, -20:]  # shorter sequences"
+        if not simple:  # at the start its gates let less through
+            return f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")'
+        return "keras.layers.AveragePooling1D(4)  # before the recurrent layer: fewer time steps"
     if (
         any(isinstance(other, keras.layers.BatchNormalization) for other in model._flatten_layers())
         and verdict != "dead"
@@ -346,6 +363,9 @@ def _remedy(e, verdict, layer, model, optimizer):
 def _line(optimizer, factor=1, clip=False):
     """Write the optimizer as a line of code, with its learning rate times a factor."""
     text = f"keras.optimizers.{type(optimizer).__name__}({float(np.asarray(optimizer.learning_rate)) * factor:.3g}"
-    momentum = getattr(optimizer, "momentum", 0)
-    text += f", momentum={momentum:g}" if momentum else ""
-    return text + (", global_clipnorm=1.0)" if clip else ")")
+    arguments = {
+        name: getattr(optimizer, name, None) for name in ("momentum", "clipnorm", "clipvalue", "global_clipnorm")
+    }
+    if clip and not any(arguments[name] for name in arguments if "clip" in name):
+        arguments["global_clipnorm"] = 1.0
+    return text + "".join(f", {name}={float(value)}" for name, value in arguments.items() if value) + ")"

@@ -1,4 +1,4 @@
-"""Predictions: commit to a guess before the result, and see it beside the measurement."""
+"""Predictions: commit to a guess before the result, and see it beside the result."""
 
 import html
 
@@ -22,7 +22,7 @@ def guess(question, options):
 
 
 class Guess:
-    """A question with its options; `compare` sets the measurement beside what was chosen."""
+    """A question with its options; `compare` sets the result beside what was chosen."""
 
     def __init__(self, question, options):
         if not isinstance(question, str) or not question.strip():
@@ -35,7 +35,7 @@ class Guess:
         if len(options) < 2 or len(set(options)) < len(options):
             raise ValueError(f"options is {list(options)}; {mend}")
         self.question, self.options = question, tuple(options)
-        self.measured, self._after_the_result = None, False
+        self.result, self._after_the_result = None, False
         self.buttons = widgets.ToggleButtons(
             options=self.options,
             value=None,
@@ -52,38 +52,38 @@ class Guess:
         """The option that was chosen, or None."""
         return self.buttons.value
 
-    def compare(self, measured):
-        """Show the measurement and, beside it, the guess; one that comes later is marked as such.
+    def compare(self, result):
+        """Show the result and, beside it, the guess; one that comes later is marked as such.
 
-        While cells run, as under Run All, a click waits: it comes after the measurements of all of them.
+        While cells run, as under Run All, a click waits: it comes after the results of all of them.
 
         Args:
-            measured: a text computed from the measurement: one of the options, unless somebody has changed the cell.
+            result: a text computed from a measurement or a formula: one of the options, unless somebody has changed the cell.
 
         Raises `TypeError` if it is not a text.
         """
-        if not isinstance(measured, str) or not measured.strip():
-            raise TypeError(f"measured is {measured!r}; give a text, one of the options {list(self.options)}")
-        self.measured = measured
+        if not isinstance(result, str) or not result.strip():
+            raise TypeError(f"result is {result!r}; give a text, one of the options {list(self.options)}")
+        self.result = result
         self._show()
         display(_Shown(self.comparison, f"{self._fact()} {self._verdict()}"))
 
     def _choose(self, _):
-        self._after_the_result = self.measured is not None
+        self._after_the_result = self.result is not None
         self._show()
 
     def _fact(self):
-        return f"Measured: {self.measured}{'' if self.measured in self.options else ', none of the options'}."
+        return f"Result: {self.result}{'' if self.result in self.options else ', none of the options'}."
 
     def _verdict(self):
         if self.value is None:
             return "(No guess was made.)"
-        late = " (it came after the measurement)" if self._after_the_result else ""
-        return f"Your guess: {self.value}, {'right' if self.value == self.measured else 'not this time'}{late}."
+        late = " (it came after the result)" if self._after_the_result else ""
+        return f"Your guess: {self.value}, {'right' if self.value == self.result else 'not this time'}{late}."
 
     def _show(self):
         self.chosen.value = "" if self.value is None else _spoken(f"Your guess: {self.value}")
-        if self.measured is not None:
+        if self.result is not None:
             self.comparison.value = _spoken(self._fact(), self._verdict())
 
     def _repr_mimebundle_(self, **options):
