@@ -74,11 +74,11 @@ def test_a_question_that_is_none(question):
         vgp.guess(question, OPTIONS)
 
 
-@pytest.mark.parametrize("measured", [None, 2, ""])
-def test_a_measurement_that_is_no_text(bet, measured, capsys):
+@pytest.mark.parametrize("result", [None, 2, ""])
+def test_a_measurement_that_is_no_text(bet, result, capsys):
     with pytest.raises(TypeError, match="one of the options"):
-        bet.compare(measured)
-    assert bet.measured is None and not capsys.readouterr().out
+        bet.compare(result)
+    assert bet.result is None and not capsys.readouterr().out
 
 
 def test_a_changed_cell_may_measure_what_no_option_says(bet, capsys):

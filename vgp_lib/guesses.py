@@ -58,7 +58,7 @@ class Guess:
         While cells run, as under Run All, a click waits: it comes after the results of all of them.
 
         Args:
-            result: a text computed from a measurement or a formula: one of the options, unless somebody has changed the cell.
+            result: a text, measured or computed; one of the options, unless somebody has changed the cell.
 
         Raises `TypeError` if it is not a text.
         """
