@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -44,6 +45,12 @@ def quiet(build, data, optimizer="sgd", epochs=1, seeds=2, shuffle=False, **opti
     return train(build, data, optimizer, epochs=epochs, seeds=seeds, shuffle=shuffle, progress=False, **options)
 
 
+def _excluding():
+    optimizer = optimizers.AdamW(0.01, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
 def same_runs(one, other, rtol=1e-5, atol=1e-7):
     for name in ("loss", "accuracy", "kernel_gradient_norms", "update_ratios", "first_layer_weights"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol, atol, err_msg=name)
@@ -82,7 +89,58 @@ def fresh_cache():
     training._program.cache_clear()
 
 
+@keras.saving.register_keras_serializable()
+class Centred(layers.Layer):
+    """Couples the samples of a batch, as batch normalization does."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=0)
+
+
+@keras.saving.register_keras_serializable()
+class Unit(SGD):
+    """Divides by the norm of a whole gradient: not elementwise."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient / (keras.ops.norm(gradient) + 1e-7), variable, learning_rate)
+
+
+class Halving(optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.5 * 0.5**step
+
+    def get_config(self):
+        return {}
+
+
 # Against fit: optimizers
+
+
+def test_an_optimizer_that_looks_at_whole_gradients_follows_fit(moons):
+    follows_fit(mlp(), moons, Unit(0.1))
+
+
+def test_a_schedule_that_keras_does_not_know_is_taken_as_it_is(moons, fresh_cache):
+    runs = quiet(mlp(), moons, SGD(Halving()))
+    same_runs(runs, quiet(mlp(), moons, SGD(optimizers.schedules.ExponentialDecay(0.5, 1, 0.5))), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "middle", [Centred, lambda: layers.Lambda(lambda z: z - keras.ops.mean(z, axis=0))], ids=["layer", "lambda"]
+)
+def test_samples_that_a_layer_couples_meet_no_others_in_a_smaller_last_batch(moons, middle):
+    follows_fit(stack(dense(), middle), moons)
+
+
+def test_a_global_norm_beyond_float32_is_nan_as_in_keras():
+    x, y = np.full((4, 2), 1e25, "float32"), np.full(4, -1e10, "float32")
+    build, optimizer = stack(activation=None), SGD(0.1, global_clipnorm=1.0)
+    runs = quiet(build, (x, y), optimizer, loss="mean_absolute_error")
+    model = quiet(build, (x, y), optimizer, 0, loss="mean_absolute_error").model(0)
+    model.compile(SGD(0.1, global_clipnorm=1.0), "mean_absolute_error")
+    model.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(runs.model(0).get_weights()[0], model.get_weights()[0])
+    assert np.isnan(model.get_weights()[0]).all()
 
 
 @pytest.mark.parametrize(
@@ -484,6 +542,10 @@ def test_shapes_and_names(moons, epochs):
     assert runs.diverged == {}
 
 
+def test_a_number_of_seeds_may_come_from_numpy(moons):
+    assert quiet(mlp(), moons, seeds=np.int64(3)).seeds == (0, 1, 2)
+
+
 def test_learning_rate_of_a_schedule_is_that_of_the_first_step(moons):
     schedule = optimizers.schedules.ExponentialDecay(0.5, 3, 0.5)
     assert quiet(mlp(), moons, SGD(schedule), epochs=0).learning_rate == 0.5
@@ -542,13 +604,22 @@ def test_nan_stays_in_the_seed_where_it_arose():
             assert runs.model(seed).get_weights()[0] == pytest.approx(final[seed], rel=1e-3)
 
 
+def test_a_build_that_reads_the_variable_of_a_loop_is_noticed(moons):
+    found = [quiet(lambda: vgp.build_mlp(1, 4, name), moons) for name in ("tanh", "relu")]  # noqa: B023
+    assert isinstance(found[1].model(0), keras.Model)
+    with pytest.raises(ValueError, match="makes another network now"):
+        found[0].model(0)
+
+
 def test_repr_of_runs_that_all_diverged(moons):
     relu = mlp(activation="relu", kernel_initializer="he_normal", output_activation="linear")
     runs = quiet(relu, moons, SGD(1e6), 3, loss="mse", batch_size=200)
     assert set(runs.diverged) == {0, 1}
     assert str(runs.diverged) in repr(runs)
     # Some losses infinite, none of them nan: the quantiles' own arithmetic meets inf - inf.
-    infinite = Runs((0, 1), 0.1, ["a"], np.full((1, 2), np.inf), *[np.zeros((1, 2, 1))] * 4, _build=None, _weights=[])
+    infinite = Runs(
+        (0, 1), 0.1, ["a"], np.full((1, 2), np.inf), *[np.zeros((1, 2, 1))] * 4, _build=None, _weights=[], _parts=[]
+    )
     assert "{0: 1, 1: 1}" in repr(infinite)
 
 
@@ -631,6 +702,28 @@ def test_a_program_is_not_reused_for_another_network_that_looks_the_same(moons, 
     fresh = quiet(maker(other), moons, SGD(0.1))
     same_runs(edited, fresh)
     assert not np.allclose(first.loss, fresh.loss, rtol=1e-3)
+
+
+SLOPE = 1.0
+
+
+def steep_loss(y, p):
+    return SLOPE * tf.square(y - p)
+
+
+@pytest.mark.parametrize("place", ["activation", "loss"])
+def test_what_reads_a_global_that_has_changed_is_traced_anew(moons, fresh_cache, monkeypatch, place):
+    def run():
+        activation = (lambda z: tf.tanh(SLOPE * z)) if place == "activation" else "tanh"
+        loss = steep_loss if place == "loss" else "mean_squared_error"
+        return quiet(stack(dense(activation=activation)), moons, loss=loss)
+
+    before = run()
+    monkeypatch.setitem(globals(), "SLOPE", 5.0)
+    after = run()
+    training._program.cache_clear()
+    same_runs(after, run(), rtol=0, atol=0)
+    assert abs(after.loss - before.loss).min() > 1e-3
 
 
 def test_a_lambda_as_activation_brings_no_warning(moons):
@@ -747,6 +840,18 @@ def test_the_garbage_collector_works_and_leaves_tensorflow_alone():
     assert gc.isenabled() and gc.get_freeze_count() > 100_000
 
 
+def test_trainings_in_several_threads_do_not_meet(moons):
+    def run(rate):
+        return quiet(mlp(), moons, SGD(rate), 3)
+
+    rates = (0.01, 0.1, 0.5)
+    expected = [run(rate) for rate in rates]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(6):
+            for found, alone in zip(pool.map(run, rates), expected, strict=True):
+                same_runs(found, alone)
+
+
 def test_an_interrupted_training_leaves_nothing_broken(moons, bar, monkeypatch):
     optimizer = optimizers.Adam(0.05)
     expected = quiet(mlp(), moons, optimizer, 3, shuffle=True)
@@ -790,6 +895,7 @@ def test_an_interrupted_training_leaves_nothing_broken(moons, bar, monkeypatch):
         ({"optimizer": "sdg"}, "sdg"),
         ({"optimizer": None}, "optimizer"),
         ({"optimizer": SGD}, "SGD"),
+        ({"optimizer": _excluding()}, "excludes variables from weight decay"),
         ({"loss": "no such loss"}, "no such loss"),
         ({"loss": None}, "loss is None"),
         ({"build": lambda: 3}, "int"),
@@ -837,6 +943,12 @@ def test_a_stateful_layer_is_refused(no_training):
 
     with pytest.raises(ValueError, match=r"'mine'.*stateful=False"):
         quiet(build, (STEPS[:20], LABELS[:20]), batch_size=20, loss="mse")
+
+
+def test_a_mask_that_reaches_the_output_is_refused(no_training):
+    makers = [lambda: layers.Embedding(5, 3, mask_zero=True), lambda: layers.LSTM(3, return_sequences=True)]
+    with pytest.raises(ValueError, match="mask of a layer reaches the output"):
+        quiet(stack(*makers, shape=(4,)), (TOKENS, np.repeat(LABELS[:, None], 4, axis=1)))
 
 
 def test_a_model_in_place_of_a_function_is_refused(moons, no_training):

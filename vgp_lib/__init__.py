@@ -17,7 +17,8 @@ logging.getLogger("tensorflow").addFilter(
 )
 
 # TensorFlow brings 400,000 objects that stay. Python's garbage collector would walk them while they come, which takes
-# 0.8 s, and now and then for ever after, 0.25 s each time, in the midst of a training.
+# 0.8 s, and now and then for ever after, 0.25 s each time, in the midst of a training. (So import this first: what was
+# made before, and holds itself in a cycle, is not collected any more.)
 _collecting = gc.isenabled()
 gc.disable()
 try:

@@ -263,10 +263,9 @@ def adam_recipe(function):
     _slips(yours, slips, rtol=0.02)
     wrong = ~np.isclose(yours, measured, rtol=0.02, atol=0)
     if wrong.any():
-        at = g[wrong][-1]
-        raise _Hint(
-            f"At a gradient of {at:.0e} Adam's report is {measured[wrong][-1]:.1g}, yours {yours[wrong][-1]:.1g}."
-        )
+        worst = abs(yours - measured)[wrong].argmax()
+        at, expected, found = (values[wrong][worst] for values in (g, measured, yours))
+        raise _Hint(f"At a gradient of {at:.0e} Adam's report is {expected:.1g}, yours {found:.1g}.")
     return "Keras's Adam agrees at every gradient from 1e-9 to 1; above 1e-4 only the sign is left."
 
 
@@ -286,7 +285,7 @@ def telling_optimizer(optimizer):
         raise _Hint(
             f"The weights change by {sick:.1g} % in the sick net and {healthy:.1g} % in the healthy one: blind."
         )
-    return "The healthy net's weights change over a hundred times more. It hangs on where an optimizer keeps its ε."
+    return "A hundred times more in the healthy net: it hangs on the constant in the divisor, as compared with 1e-7."
 
 
 @_exercise
@@ -316,7 +315,11 @@ def shallow_spirals(units, learning_rate, steps):
     solved, loss = np.sum(run.accuracy[-1] > 0.95), np.median(run.loss, axis=1)
     if solved < 7:
         falling = loss[-1] < 0.9 * loss[len(loss) // 2]
-        advice = "is still falling: more steps, or longer ones" if falling else "is flat: more units, or another step"
+        advice = (
+            "is still falling: more steps, or longer ones"
+            if falling
+            else "is flat so far: more steps, more units, or another rate"
+        )
         raise _Hint(f"{solved} of 8 seeds separate the spirals. The loss {advice}.")
     return "It can be done. Compare the bill, weights times steps, with that of the four ReLU layers."
 
@@ -348,7 +351,7 @@ def revived(activation):
     slope = elementwise(activation).slope(np.array([-8.0, 0.5, 8.0]))
     if arrives == 0:
         raise _Hint("Exactly nothing arrives at layer 1: the slope at z = -8 is 0.")
-    if arrives < 1e-3:
+    if arrives < 1e-3 or abs(slope[0]) < 1e-3:
         size = power_of_ten(abs(slope[0]))
         raise _Hint(f"Not dead, but as good as: the slope at z = -8 is about {size}. Which one does not fade there?")
     if np.ptp(slope) < 1e-3:

@@ -32,7 +32,7 @@ _WHOLE_MATRIX = tuple(
 _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
     """What `train` recorded; the seeds lie along the second axis, in the order of `seeds`."""
 
@@ -46,6 +46,7 @@ class Runs:
     first_layer_weights: np.ndarray
     _build: object = dataclasses.field(repr=False)
     _weights: list = dataclasses.field(repr=False)
+    _parts: list = dataclasses.field(repr=False)
 
     @property
     def diverged(self):
@@ -58,6 +59,11 @@ class Runs:
         if seed not in self.seeds:
             raise ValueError(f"seed is {seed!r}; these runs have the seeds {self.seeds}")
         model, index = self._build(), self.seeds.index(seed)
+        if _parts(model) != self._parts:
+            raise ValueError(
+                "build makes another network now than it made for train; if it reads a variable of a loop, bind it, as "
+                "in functools.partial(vgp.build_mlp, activation=activation)"
+            )
         for variable, values in zip(_variables(model), self._weights, strict=True):
             variable.assign(values[index])
         return model
@@ -88,8 +94,9 @@ def train(
 
     Each seed follows what `model.fit` would do, within float32 rounding; and it gives the same run whatever other seeds
     are asked for. nan stays in the seed in which it arose, see `Runs.diverged`. Adafactor, Lamb and Muon look at whole
-    weight matrices: with them the seeds train one after the other. One exception: where a token repeats in a batch,
-    Keras's adaptive optimizers square an Embedding's gradient in parts, and `train` squares it as a whole.
+    weight matrices, and an optimizer of your own may: with these the seeds train one after the other. One exception:
+    where a token repeats in a batch, Keras's adaptive optimizers square an Embedding's gradient in parts, and `train`
+    squares it as a whole.
 
     Args:
         build: function without arguments that builds a `keras.Model` with one input and one output; called for the
@@ -111,7 +118,8 @@ def train(
         learning_rate: of the optimizer; of the first step, if it follows a schedule.
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range, or if the model cannot be
-    trained from many seeds: a stateful layer, an initializer with its own seed, a weight without a known initializer.
+    trained from many seeds: a stateful layer, an initializer with its own seed, a weight without a known initializer,
+    a mask that reaches the output; or if the optimizer excludes variables from weight decay.
     """
     if not callable(build) or isinstance(build, keras.Model):
         raise TypeError(f"build is a {type(build).__name__}; give a function without arguments that builds a model")
@@ -120,6 +128,10 @@ def train(
     optimizer = get_optimizer(optimizer)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError("optimizer is a LossScaleOptimizer, which trains in float16; give the optimizer that it wraps")
+    if getattr(optimizer, "_exclude_from_weight_decay_pattern", None) or getattr(
+        optimizer, "_exclude_from_weight_decay", None
+    ):
+        raise ValueError("optimizer excludes variables from weight decay, which train cannot; leave weight_decay out")
     model = build()
     seeds = _check_seeds(seeds)
     epochs, batch_size = integer("epochs", epochs, at_least=0), integer("batch_size", batch_size, at_least=1)
@@ -127,11 +139,14 @@ def train(
     initial = _initial_values(model, seeds)
     x, y = check_batch(*data[:2])
     answer = model(x)
+    if getattr(answer, "_keras_mask", None) is not None:
+        message = "fit weighs the loss by it, train does not; end the model with a layer that answers once per sample"
+        raise ValueError(f"The mask of a layer reaches the output of {model.name!r}: {message}")
     function, y = match_targets(loss, y, answer)
     scalar = function(y, answer).shape.rank == 0  # such a loss cannot leave out the samples that fill a batch
     batch_size = min(batch_size, len(x))
 
-    groups = _groups(len(seeds), together=not isinstance(optimizer, _WHOLE_MATRIX))
+    groups = _groups(len(seeds), together=_is_elementwise(optimizer))
     program = _program(_Key(model, optimizer, loss, function, len(groups[0][0]), scalar))
     records, weights = [], []
     silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
@@ -148,7 +163,8 @@ def train(
     record = {name: np.concatenate([part[name] for part in records], axis=1)[:, wanted] for name in records[0]}
     finals = [np.concatenate(parts)[wanted] for parts in zip(*weights, strict=True)]
     rate = float(np.asarray(optimizer.learning_rate))
-    return Runs(seeds, rate, [layer.name for layer in layers], **record, _build=build, _weights=finals)
+    names = [layer.name for layer in layers]
+    return Runs(seeds, rate, names, **record, _build=build, _weights=finals, _parts=_parts(model))
 
 
 class _Program:
@@ -168,14 +184,19 @@ class _Program:
         self.frozen_first = frozen.get(id(owners[0].kernel))
         self.kernels = [position.get(id(owner.kernel), -1) for owner in owners]
         self.couples_samples = scalar or any(
-            isinstance(layer, keras.layers.BatchNormalization) or getattr(layer, "activity_regularizer", None)
-            for layer in _all_layers(model)
+            isinstance(part, (keras.layers.BatchNormalization, keras.layers.Lambda))
+            or getattr(part, "activity_regularizer", None)
+            or not isinstance(part, keras.Layer)  # an operation such as keras.ops.mean
+            or not type(part).__module__.startswith("keras.")
+            for part in [*_all_layers(model), *getattr(model, "operations", [])]
         )
-        self.together = not isinstance(optimizer, _WHOLE_MATRIX)
+        self.together = _is_elementwise(optimizer)
         shapes = [(seeds, sum(self.sizes))] if self.together else self.shapes
         self.weights = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
         config = optimizer.get_config()
         self.clipping = {name: config[name] for name in _CLIPPING}
+        if isinstance(config["learning_rate"], dict):  # a schedule, perhaps of a class that a notebook has defined
+            config["learning_rate"] = optimizer._learning_rate
         self.optimizer = type(optimizer).from_config(config)
         if self.together:  # Keras clips where the step is made, after it has accumulated gradients
             self.optimizer._clip_gradients = lambda gradients: [self._clip(gradients[0])]
@@ -231,7 +252,7 @@ class _Program:
                 value = tf.reduce_sum(losses * real) / tf.reduce_sum(real)
             value = tf.add_n([value, *penalties])
         if answer.shape[-1] == 1:
-            correct = (answer > 0.5) == (y > 0.5)
+            correct = tf.cast(answer > 0.5, y.dtype) == y
         else:
             sparse = y.shape.rank < answer.shape.rank or y.shape[-1] == 1
             label = tf.reshape(y, answer.shape[:-1]) if sparse else tf.argmax(y, axis=-1)
@@ -254,8 +275,9 @@ class _Program:
             new = value * tf.reduce_sum(real[step]), hits, gradient, tf.abs(self._matrix() - before)
             return step + 1, [total + part for total, part in zip(sums, new, strict=True)], state
 
-        zeros, steps = [tf.zeros(self.seeds)] * 2 + [tf.zeros((self.seeds, sum(self.sizes)))] * 2, order.shape[0]
-        _, sums, state = tf.while_loop(lambda step, *_: step < steps, train_step, (0, zeros, state))
+        per_seed, per_weight = tf.zeros(self.seeds), tf.zeros((self.seeds, sum(self.sizes)))
+        start = 0, [per_seed, per_seed, per_weight, per_weight], state
+        _, sums, state = tf.while_loop(lambda step, *_: step < order.shape[0], train_step, start)
         return sums, state, self._matrix()
 
     def _constrain(self):
@@ -279,7 +301,10 @@ class _Program:
             parts = tf.split(gradient, self.sizes, axis=1)
             return tf.concat([_limit_norm(part, self.clipping["clipnorm"]) for part in parts], axis=1)
         if self.clipping["global_clipnorm"] is not None:
-            return _limit_norm(gradient, self.clipping["global_clipnorm"])
+            norm = tf.norm(gradient, axis=1, keepdims=True)
+            return _limit_norm(gradient, self.clipping["global_clipnorm"]) + (
+                norm - norm
+            )  # nan where the norm is inf, as in Keras
         return gradient
 
     def run(self, starts, x, y, orders, batch_size, optimizer, bar):
@@ -390,6 +415,11 @@ class _Group:
     bound: dict = dataclasses.field(default_factory=dict)
 
 
+def _is_elementwise(optimizer):
+    """Tell whether an update treats every number alone, so that seeds can share one matrix; known of Keras's own."""
+    return type(optimizer).__module__.startswith("keras.") and not isinstance(optimizer, _WHOLE_MATRIX)
+
+
 def _groups(seeds, together):
     """Cut the indices of the seeds into groups of one size; those in one list train side by side.
 
@@ -445,7 +475,7 @@ def get_optimizer(identifier):
 
 
 def _check_seeds(seeds):
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    chosen = tuple(range(seeds)) if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool) else seeds
     try:
         if any(isinstance(seed, (bool, np.bool)) for seed in chosen):
             raise TypeError
@@ -459,6 +489,14 @@ def _check_seeds(seeds):
 
 def _all_layers(model):
     return list(model._flatten_layers())  # Keras has no public way to list nested layers
+
+
+def _parts(model):
+    """Describe a model roughly, by kind, activation and weights of its layers: enough to notice another one."""
+    return [
+        (type(layer), getattr(getattr(layer, "activation", None), "__name__", None), [w.shape for w in layer.weights])
+        for layer in _all_layers(model)
+    ]
 
 
 def _variables(model):
@@ -581,11 +619,16 @@ class _Key:
             warnings.simplefilter("ignore", UserWarning)  # that it is unsafe to save a lambda: nothing is saved here
             recipe = _strip(keras.optimizers.serialize(optimizer), {})
             architecture = _architecture(model)
-        if not isinstance(recipe["config"]["learning_rate"], dict):
+        rate = recipe["config"]["learning_rate"]
+        if not isinstance(rate, dict):
             recipe["config"]["learning_rate"] = None
+        elif _is_foreign(rate):
+            recipe["config"]["learning_rate"] = id(optimizer._learning_rate)
         # Muon chooses by the variables' paths.
-        paths = [v.path for v in model.trainable_variables] if isinstance(optimizer, _WHOLE_MATRIX) else []
+        paths = [v.path for v in model.trainable_variables] if not _is_elementwise(optimizer) else []
         recipe = json.dumps([recipe, paths], sort_keys=True, default=repr)
+        home = getattr(loss, "__module__", "keras.")  # what others wrote may have changed since, as with layers
+        loss = loss if home.startswith("keras.") else object()
         self.identity = (architecture, type(optimizer), recipe, loss, seeds)
 
     def __eq__(self, other):
@@ -612,7 +655,8 @@ def _architecture(model):
         return id(model)
     try:
         config = _strip(keras.saving.serialize_keras_object(model), {layer.name: i for i, layer in enumerate(layers)})
-        return id(model) if _is_foreign(config) else json.dumps(config, sort_keys=True)
+        policies = [layer.dtype_policy.name for layer in layers]
+        return id(model) if _is_foreign(config) else json.dumps([config, policies], sort_keys=True)
     except (TypeError, ValueError, NotImplementedError):
         return id(model)
 
@@ -620,7 +664,8 @@ def _architecture(model):
 def _is_foreign(config):
     if isinstance(config, dict):
         module = config.get("module", "keras")
-        return not (module or "").startswith("keras") or any(_is_foreign(value) for value in config.values())
+        lambdas = config.get("class_name") == "__lambda__" or set(config) == {"value"}  # their code, not their globals
+        return lambdas or not (module or "").startswith("keras") or any(_is_foreign(value) for value in config.values())
     return isinstance(config, list) and any(_is_foreign(value) for value in config)
 
 
