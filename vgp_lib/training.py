@@ -693,7 +693,7 @@ def _number(value, numbers):
 def _xla_works():
     """Tell whether TensorFlow can compile here; some platforms, such as Windows, ship without the compiler."""
     try:
-        tf.function(lambda: tf.zeros(()) + 1, jit_compile=True)()
+        tf.function(lambda: tf.zeros(()) + 1, autograph=False, jit_compile=True)()
     except (tf.errors.OpError, ValueError):
         return False
     return True
