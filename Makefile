@@ -2,16 +2,18 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# These files say that the environment holds what a student needs, and what tests, site and decks need besides.
 READY := $(VENV)/ready
+READY_TEST := $(VENV)/ready-test
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Else glibc keeps a heap for each of TensorFlow's threads: 60 MB more in a kernel of notebook 4.
 export MALLOC_ARENA_MAX ?= 2
 # Without a screen there is no browser to open: JupyterLab then prints the address.
 BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || echo --no-browser)
+# One file, one process: the nets that it compiles are compiled once. The root's conftest.py says how many, in which order.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# What runs beside the tests of the library, so that two cores are busy for about the same time.
-HANDS_ON := $(addprefix tests/test_,checks.py guesses.py notebooks.py playground.py tools.py)
-
-.PHONY: help lab playground test run html slides claims bench lock clean
+.PHONY: help lab playground test evidence run html slides bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -22,51 +24,61 @@ lab: $(READY)  ## open your own copy of the notebooks, in my_notebooks, in Jupyt
 	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=my_notebooks
 
 playground: $(READY)  ## open the playground of notebook 7 as a page of its own (prints the address)
-	JUPYTER_PATH="$(CURDIR)/vgp_lib/page" $(BIN)/voila vgp_lib/page/playground.ipynb --template=playground $(BROWSER_FLAG)
+	$(PIP) $$(grep '^voila==' requirements-test.txt)
+	JUPYTER_PATH="$(CURDIR)/tools/page" $(BIN)/voila tools/page/playground.ipynb --template=playground $(BROWSER_FLAG)
 
-test: $(READY)  ## check the library and every stored output of the notebooks
+# Most nets here are trained once, and then to compile them takes longer than it saves; `make evidence` compiles.
+test: $(READY_TEST)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@echo "The notebooks and the browser run beside the tests; their report follows."; \
-	( outcome=0; \
-	  $(BIN)/python -m pytest notebooks || outcome=1; \
-	  VGP_STRICT=1 $(BIN)/python -m pytest notebooks/solutions || outcome=1; \
-	  $(BIN)/python -m pytest $(HANDS_ON) tests/browser || outcome=1; \
-	  exit $$outcome \
-	) >$(VENV)/notebooks.log 2>&1 & notebooks=$$!; \
-	$(BIN)/python -m pytest $(filter-out $(HANDS_ON),$(wildcard tests/test_*.py)); tests=$$?; \
-	wait $$notebooks; outcome=$$?; cat $(VENV)/notebooks.log; \
-	[ $$tests -eq 0 ] && [ $$outcome -eq 0 ]
+	VGP_XLA=off $(PYTEST) tests notebooks
+
+evidence: $(READY_TEST)  ## measure all claims, faults and solutions anew, and compare (longer than the tests)
+	VGP_STRICT=1 $(PYTEST) notebooks/solutions tests/evidence
+	$(BIN)/python -m evidence
 
 run: $(READY)  ## run every notebook top to bottom and print what it found
 	$(BIN)/python tests/run_notebooks.py
 
-html: $(READY)  ## write the notebooks with their results as a site for reading, in site
+html: $(READY_TEST)  ## write the notebooks with their results as a site for reading, in site
 	$(BIN)/python tools/make_site.py
 
-slides: $(READY)  ## write one deck per notebook, in slides, that needs no network
+slides: $(READY_TEST)  ## write one deck per notebook, in slides, that needs no network
 	$(BIN)/python tools/make_slides.py
 
-bench: $(READY)  ## score diagnose; time train against its peers (installs PyTorch and JAX), and the playground
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	$(BIN)/python tests/benchmarks/bench_diagnosis.py
+bench: $(READY_TEST)  ## time train against its peers (installs PyTorch and JAX), and the playground
+	$(PIP) --requirement requirements-bench.txt
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_playground.py
 
-claims: $(READY)  ## measure all claims and remedies anew (half an hour) and store them in data
-	$(BIN)/python -c "from vgp_lib.claims import measure, store; ledger = measure(); store(ledger); print(ledger)"
-	$(BIN)/python -c "from vgp_lib.remedies import measure, store; rows = measure(); store(rows); print(rows)"
-
-lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
-	    --no-header --no-annotate --quiet --output-file requirements.txt
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --no-header --no-annotate --quiet
+lock: $(READY)  ## pin the dependencies of pyproject.toml anew in requirements.txt and requirements-test.txt
+	$(PIP) uv
+	$(COMPILE) --extra lab --output-file requirements.txt
+	$(COMPILE) --all-extras --constraint requirements.txt --output-file $(VENV)/all.txt
+	{ echo "-r requirements.txt"; grep -vxFf requirements.txt $(VENV)/all.txt; } > requirements-test.txt
 	echo "-e ." >> requirements.txt
 
 clean:  ## remove the environment that `make` has made
 	rm -rf $(VENV)
 
-$(READY): requirements.txt pyproject.toml
+# uv needs a third of pip's time. It knows nothing of pip's settings: where it does not get on, pip does the work.
+define install
+	@echo "Installing what $(1) names; the first time this takes a minute or two."
+	@trap 'exit 130' INT TERM; \
+	{ $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(1); } 2>$(VENV)/uv.log \
+	    || $(PIP) --requirement $(1)
+endef
+
+$(READY): requirements.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements.txt)
+	@touch $(READY)
+
+$(READY_TEST): requirements-test.txt requirements.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements-test.txt)
+	@touch $(READY) $(READY_TEST)
+
+$(BIN)/python:
 	@python=""; \
 	for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
 	    [ -n "$$candidate" ] || continue; \
@@ -78,7 +90,5 @@ $(READY): requirements.txt pyproject.toml
 	    echo "Install one (Debian, Ubuntu: apt install python3-venv), or name yours: make PYTHON=/path/to/python3.12 ..."; \
 	    exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version); the first time this takes a minute or two."; \
+	echo "Making $(VENV) with $$("$$python" --version)."; \
 	"$$python" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@touch $(READY)

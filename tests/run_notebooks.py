@@ -12,9 +12,13 @@ import pathlib
 import sys
 import time
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+try:
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+except ModuleNotFoundError as error:
+    message = f"Running notebooks needs {error.name}; install it with: pip install -r requirements.txt"
+    raise ModuleNotFoundError(message) from None
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"

@@ -8,11 +8,13 @@ import pytest
 import tensorflow as tf
 
 import vgp_lib as vgp
+from vgp_lib.classroom import checks
+from vgp_lib.engine import training
 
 CHECKS = {
     name: value
-    for name, value in vars(vgp.checks).items()
-    if inspect.isfunction(value) and value.__module__ == "vgp_lib.checks" and not name.startswith("_")
+    for name, value in vars(checks).items()
+    if inspect.isfunction(value) and value.__module__ == checks.__name__ and not name.startswith("_")
 }
 CORRECT, NOT_YET, EMPTY = "Correct. ", "Not yet. ", "Not attempted yet. "
 
@@ -78,7 +80,9 @@ CASES = [
     ("factor_for_half", [0.5], NOT_YET, "a quarter"),
     ("factor_for_half", [92.6], NOT_YET, "per cent"),
     ("factor_for_half", [0.8], NOT_YET, "too small"),
+    ("factor_for_half", [0.915], NOT_YET, "too small"),
     ("factor_for_half", [1.1], NOT_YET, "too large"),
+    ("factor_for_half", [0.94], NOT_YET, "too large"),
     ("weight_that_keeps", [4], CORRECT, ""),
     ("weight_that_keeps", [0.25], NOT_YET, "slope itself"),
     ("weight_that_keeps", [-4.0], NOT_YET, "sign"),
@@ -96,7 +100,7 @@ CASES = [
     ("gradient_of_three_weights", [lambda *net: ...], EMPTY, ""),
     ("depth_for_a_thousandth", [6], CORRECT, ""),
     ("depth_for_a_thousandth", [5], NOT_YET, "more layers"),
-    ("depth_for_a_thousandth", [8], NOT_YET, "one layer less"),
+    ("depth_for_a_thousandth", [7], NOT_YET, "one layer less"),
     ("depth_for_a_thousandth", [1], NOT_YET, "first and the last"),
     ("depth_for_a_thousandth", [5.5], NOT_YET, "whole number"),
     ("rounding_floor", [2.0**-26 / 0.1], CORRECT, ""),
@@ -108,14 +112,14 @@ CASES = [
     ("rounding_floor", [1e-12], NOT_YET, "stands still"),
     ("adam_recipe", [adam()], CORRECT, ""),
     ("adam_recipe", [lambda g: g], NOT_YET, "plain SGD"),
-    ("adam_recipe", [np.sign], NOT_YET, "below 3e-6"),
+    ("adam_recipe", [lambda g: np.sign(g)], NOT_YET, "below 3e-6"),
     ("adam_recipe", [lambda g: abs(adam()(g))], NOT_YET, "sign of the gradient is lost"),
     ("adam_recipe", [adam(factor=-1)], NOT_YET, "turned around"),
     ("adam_recipe", [adam(factor=0.01)], NOT_YET, "divides it by the learning rate"),
     ("adam_recipe", [adam(epsilon=1e-7 * 0.001**0.5)], NOT_YET, "bend"),
     ("adam_recipe", [adam(epsilon=1e-5)], NOT_YET, "yours"),
     ("telling_optimizer", [lambda: RMSprop(0.001)], CORRECT, ""),
-    ("telling_optimizer", ["nadam"], NOT_YET, "blind"),
+    ("telling_optimizer", ["nadam"], NOT_YET, "apart"),
     ("telling_optimizer", [lambda: SGD(0.1, momentum=0.9)], NOT_YET, "SGD already"),
     ("telling_optimizer", [lambda: RMSprop(1e-8)], NOT_YET, "another learning rate"),
     ("deepest_sigmoid", [4], CORRECT, ""),
@@ -124,8 +128,8 @@ CASES = [
     ("deepest_sigmoid", [0.236], NOT_YET, "out of range"),
     ("shallow_spirals", [20, 0.1, 1000], CORRECT, ""),
     ("shallow_spirals", [20, 0.0001, 200], NOT_YET, "flat"),
-    ("shallow_spirals", [20, 0.1, 150], NOT_YET, "still falling"),
-    ("shallow_spirals", [100, 0.01, 500], NOT_YET, "from 1 to 50"),
+    ("shallow_spirals", [20, 0.1, 220], NOT_YET, "still falling"),
+    ("shallow_spirals", [100, 0.01, 500], NOT_YET, "1 to 50"),
     ("share_off", [0.5], CORRECT, ""),
     ("share_off", [50], NOT_YET, "between 0 and 1"),
     ("share_off", [0.0], NOT_YET, "dead"),
@@ -133,7 +137,7 @@ CASES = [
     ("revived", ["leaky_relu"], CORRECT, ""),
     ("revived", [lambda: keras.layers.LeakyReLU(0.1)], CORRECT, ""),
     ("revived", ["relu"], NOT_YET, "Exactly nothing"),
-    ("revived", ["elu"], NOT_YET, "as good as"),
+    ("revived", ["elu"], NOT_YET, "nearly"),
     ("revived", ["linear"], NOT_YET, "one linear layer"),
     ("revived", ["leaky_rleu"], NOT_YET, "did you mean 'leaky_relu'"),
     ("variances", [2 / 64, 2 / 96], CORRECT, ""),
@@ -156,7 +160,12 @@ CASES = [
     ("recurrent_gain", [0.5], NOT_YET, "larger gain"),
     ("recurrent_gain", [2], NOT_YET, "smaller gain"),
     ("clipping_of_the_papers", [{"global_clipnorm": 1.0}], CORRECT, ""),
-    ("clipping_of_the_papers", [{"global_clipnorm": 1.0, "momentum": 0.9}], NOT_YET, "'momentum' does not clip"),
+    (
+        "clipping_of_the_papers",
+        [{"global_clipnorm": 1.0, "momentum": 0.9}],
+        NOT_YET,
+        "'momentum' out: it does not clip",
+    ),
     ("clipping_of_the_papers", [{"clipnorm": 1.0}], NOT_YET, "turns the gradient"),
     ("clipping_of_the_papers", [{"clipvalue": 0.5}], NOT_YET, "turns the gradient"),
     ("clipping_of_the_papers", [{"global_clipnorm": 0.5}], NOT_YET, "becomes 0.5, not 1"),
@@ -165,7 +174,6 @@ CASES = [
     ("exploding_sigmoid", [6.0], CORRECT, ""),
     ("exploding_sigmoid", [1], NOT_YET, "larger weights"),
     ("exploding_sigmoid", [20], NOT_YET, "smaller weights"),
-    ("exploding_sigmoid", [50], NOT_YET, "smaller weights"),
     ("exploding_sigmoid", [0], NOT_YET, "out of range"),
     (
         "level_setting",
@@ -174,7 +182,6 @@ CASES = [
         "",
     ),
     ("level_setting", [{"hidden_layers": 30}], NOT_YET, "vanishes"),
-    ("level_setting", [lambda: {"hidden_layers": 30} | small("tanh")], NOT_YET, "vanishes"),
     ("level_setting", [{"hidden_layers": 30, "kernel_initializer": "zeros"}], NOT_YET, "is lost"),
     ("level_setting", [{"activation": "tanh"}], NOT_YET, "At least 30"),
     ("cure_of_f", [{"residual": True}], CORRECT, ""),
@@ -188,6 +195,12 @@ CASES = [
     ("own_network", lambda: own(name="mlp"), CORRECT, "Vanishing"),
     ("own_network", [3, 4, 5, "dead"], NOT_YET, "keras.Model"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def without_xla(monkeypatch):
+    """The same numbers within rounding; to compile the trainings would take longer than to run them."""
+    monkeypatch.setattr(training, "_xla_works", lambda: False)
 
 
 def said(check, answers, capsys):
@@ -220,7 +233,7 @@ def arity(check):
 @pytest.mark.parametrize("name", CHECKS)
 def test_no_answer_is_not_a_wrong_one_and_costs_nothing(name, capsys, monkeypatch):
     for costly in ("train", "inspect_layers", "build_mlp", "diagnose"):
-        monkeypatch.setattr(vgp.checks, costly, None)
+        monkeypatch.setattr(checks, costly, None)
     for empty in (..., None):
         assert said(name, [empty] * arity(CHECKS[name]), capsys).startswith(EMPTY)
         assert said(name, [1.0] * (arity(CHECKS[name]) - 1) + [empty], capsys).startswith(EMPTY)
@@ -231,8 +244,8 @@ def test_strict_mode_raises_with_the_same_text(capsys, monkeypatch):
     texts = [said("factor_for_half", [answer], capsys) for answer in (0.5, ..., "half")]
     monkeypatch.setenv("VGP_STRICT", "1")
     for answer, text in zip((0.5, ..., "half"), texts, strict=True):
-        with pytest.raises(vgp.checks.NotCorrect) as caught:
-            vgp.checks.factor_for_half(answer)
+        with pytest.raises(checks.NotCorrect) as caught:
+            checks.factor_for_half(answer)
         assert f"{caught.value}\n" == text == capsys.readouterr().out
     assert said("factor_for_half", [0.926], capsys).startswith(CORRECT)
     monkeypatch.setenv("VGP_STRICT", "0")
@@ -290,10 +303,18 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_nothing_raises_in_class(name, kind, capsys):
-    answers = [GARBAGE[kind]] * arity(CHECKS[name])
-    assert said(name, answers, capsys).startswith(NOT_YET)
+def test_nothing_raises_in_class(name, capsys):
+    for kind, garbage in GARBAGE.items():
+        assert said(name, [garbage] * arity(CHECKS[name]), capsys).startswith(NOT_YET), kind
+
+
+def test_a_missing_file_of_the_course_is_no_wrong_answer_but_one_of_the_student_s_is(capsys, monkeypatch):
+    missing = raising(FileNotFoundError("moons.csv"))
+    assert said("adam_recipe", [missing], capsys).startswith(NOT_YET)
+    monkeypatch.setattr(checks, "load_moons", missing)
+    for name, answer in (("deepest_sigmoid", 4), ("adam_recipe", adam())):
+        with pytest.raises(FileNotFoundError, match=r"moons\.csv"):
+            CHECKS[name](answer)
 
 
 def test_an_unbuilt_or_uncompiled_model_of_one_s_own_is_named(capsys):
@@ -303,7 +324,7 @@ def test_an_unbuilt_or_uncompiled_model_of_one_s_own_is_named(capsys):
 
 
 def test_an_answer_can_be_given_by_name(capsys):
-    vgp.checks.factor_for_half(factor=0.5 ** (1 / 9))
+    checks.factor_for_half(factor=0.5 ** (1 / 9))
     assert capsys.readouterr().out.startswith(CORRECT)
-    vgp.checks.factor_for_half(share=0.5)
+    checks.factor_for_half(share=0.5)
     assert capsys.readouterr().out.startswith(NOT_YET)

@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 import vgp_lib as vgp
 from vgp_lib import data
 
-MEND = "git checkout"
+MOONS_CSV, ADVICE = data.TABLES / "moons.csv", "git checkout"
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def oracle():
 
 
 def test_csv_holds_make_moons_bit_for_bit_in_its_order(oracle):
-    table = np.genfromtxt(data.MOONS_CSV, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    table = np.genfromtxt(MOONS_CSV, delimiter=",", names=True, dtype=None, encoding="utf-8")
     x, y = oracle
     assert table.dtype.names == ("x1", "x2", "label", "split", "row")
     assert np.column_stack([table["x1"], table["x2"]]).tobytes() == x.tobytes()
@@ -26,7 +26,7 @@ def test_csv_holds_make_moons_bit_for_bit_in_its_order(oracle):
 
 
 def test_csv_split_and_row_are_the_places_in_train_test_split():
-    table = np.genfromtxt(data.MOONS_CSV, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    table = np.genfromtxt(MOONS_CSV, delimiter=",", names=True, dtype=None, encoding="utf-8")
     train, test = train_test_split(np.arange(250), test_size=0.2, random_state=42)
     places = {index: ("train", row) for row, index in enumerate(train)}
     places |= {index: ("test", row) for row, index in enumerate(test)}
@@ -59,20 +59,20 @@ def test_load_moons_gives_arrays_of_ones_own():
 def _copy(monkeypatch, tmp_path, content):
     path = tmp_path / "moons.csv"
     path.write_bytes(content)
-    monkeypatch.setattr(data, "MOONS_CSV", path)
+    monkeypatch.setattr(data, "TABLES", tmp_path)
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 def test_line_ends_of_any_system_are_read(monkeypatch, tmp_path, newline):
     before = vgp.load_moons()
-    _copy(monkeypatch, tmp_path, newline.join(data.MOONS_CSV.read_bytes().splitlines()))
+    _copy(monkeypatch, tmp_path, newline.join(MOONS_CSV.read_bytes().splitlines()))
     for one, other in zip(before, vgp.load_moons(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_missing_file_names_the_mend(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "MOONS_CSV", tmp_path / "moons.csv")
-    with pytest.raises(FileNotFoundError, match=MEND):
+def test_missing_file_names_the_advice(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "TABLES", tmp_path)
+    with pytest.raises(FileNotFoundError, match=ADVICE):
         vgp.load_moons()
 
 
@@ -110,16 +110,16 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_file_is_refused_and_the_mend_named(monkeypatch, tmp_path, damage):
-    lines = data.MOONS_CSV.read_text(encoding="utf-8").splitlines()
+def test_damaged_file_is_refused_and_the_advice_named(monkeypatch, tmp_path, damage):
+    lines = MOONS_CSV.read_text(encoding="utf-8").splitlines()
     _copy(monkeypatch, tmp_path, "\n".join(damage(lines)).encode())
-    with pytest.raises(ValueError, match=MEND):
+    with pytest.raises(ValueError, match=ADVICE):
         vgp.load_moons()
 
 
-def test_file_that_is_not_text_is_refused_and_the_mend_named(monkeypatch, tmp_path):
-    _copy(monkeypatch, tmp_path, b"\x80\xff" + data.MOONS_CSV.read_bytes())
-    with pytest.raises(ValueError, match=MEND):
+def test_file_that_is_not_text_is_refused_and_the_advice_named(monkeypatch, tmp_path):
+    _copy(monkeypatch, tmp_path, b"\x80\xff" + MOONS_CSV.read_bytes())
+    with pytest.raises(ValueError, match=ADVICE):
         vgp.load_moons()
 
 
@@ -187,11 +187,11 @@ def test_spirals_refuse_bad_input_naming_the_argument(argument, value):
     ids=["another digit", "another label", "another field"],
 )
 def test_a_change_that_looks_harmless_is_noticed(monkeypatch, tmp_path, old, new):
-    text = data.MOONS_CSV.read_text(encoding="utf-8")
+    text = MOONS_CSV.read_text(encoding="utf-8")
     assert old in text
     copy = tmp_path / "moons.csv"
     copy.write_text(text.replace(old, new, 1), encoding="utf-8")
-    monkeypatch.setattr(data, "MOONS_CSV", copy)
+    monkeypatch.setattr(data, "TABLES", tmp_path)
     with pytest.raises(ValueError, match=r"damaged.*git checkout"):
         vgp.load_moons()
 

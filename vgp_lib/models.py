@@ -6,8 +6,9 @@ import inspect
 import keras
 import numpy as np
 
-from vgp_lib.data import integer
+from vgp_lib.engine._arguments import flag, integer
 
+_LARGEST = 10_000  # layers, units or inputs: beyond, a slip is more likely than a wish, and the memory ends
 _CELLS = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
 
@@ -41,37 +42,32 @@ def build_mlp(
 
     Raises `ValueError` or `TypeError` if an argument is out of range or unknown to Keras.
     """
-    hidden_layers = integer("hidden_layers", hidden_layers, at_least=1)
-    units = integer("units", units, at_least=1)
-    input_dim = integer("input_dim", input_dim, at_least=1)
-    seed = None if seed is None else integer("seed", seed, at_least=0)
-    for name, value in {"batch_normalization": batch_normalization, "residual": residual}.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} is {value!r}; give True or False")
-    if isinstance(output_activation, keras.layers.Layer):
-        raise TypeError(f"output_activation is the layer {output_activation.name!r}; give a Keras name or a function")
-    activation = _resolve(keras.activations, "activation", activation)
+    hidden_layers = integer("hidden_layers", hidden_layers, at_least=1, at_most=_LARGEST)
+    units = integer("units", units, at_least=1, at_most=_LARGEST)
+    input_dim = integer("input_dim", input_dim, at_least=1, at_most=_LARGEST)
+    batch_normalization, residual = flag("batch_normalization", batch_normalization), flag("residual", residual)
+    activation = _resolve(keras.activations, "activation", activation, layers=True)
     output_activation = _resolve(keras.activations, "output_activation", output_activation)
-    initializer = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
-    seeds = np.random.SeedSequence(seed).generate_state(hidden_layers + 1) if seed is not None else None
-
-    def dense(index, units, activation, name, use_bias=True):
-        kernel = _copy_initializer(initializer, None if seeds is None else int(seeds[index]))
-        return keras.layers.Dense(units, activation, use_bias=use_bias, kernel_initializer=kernel, name=name)
+    kernels = _initializers("build_mlp", "kernel_initializer", kernel_initializer, _seeds(seed, hidden_layers + 1))
 
     inputs = h = keras.Input((input_dim,), name="input")
     for index in range(hidden_layers):
-        name, block_input = f"hidden_{index + 1}", h
-        separate = batch_normalization or isinstance(activation, keras.layers.Layer)
-        h = dense(index, units, None if separate else activation, name, use_bias=not batch_normalization)(h)
-        if batch_normalization:
-            h = keras.layers.BatchNormalization(name=f"{name}_normalization")(h)
-        if separate:
-            h = _activation_layer(activation, f"{name}_activation")(h)
-        if residual and index > 0:
-            h = keras.layers.Add(name=f"{name}_add")([block_input, h])
-    outputs = dense(hidden_layers, 1, output_activation, "output")(h)
+        block = _block(h, units, activation, next(kernels), batch_normalization, f"hidden_{index + 1}")
+        h = keras.layers.Add(name=f"hidden_{index + 1}_add")([h, block]) if residual and index > 0 else block
+    outputs = keras.layers.Dense(1, output_activation, kernel_initializer=next(kernels), name="output")(h)
     return keras.Model(inputs, outputs, name="mlp")
+
+
+def _block(h, units, activation, kernel, batch_normalization, name):
+    """One hidden layer: Dense, and where asked for, its normalization and an activation layer of its own."""
+    given = isinstance(activation, keras.layers.Layer)
+    own = None if batch_normalization or given else activation
+    h = keras.layers.Dense(units, own, use_bias=not batch_normalization, kernel_initializer=kernel, name=name)(h)
+    if batch_normalization:
+        h = keras.layers.BatchNormalization(name=f"{name}_normalization")(h)
+    if given:
+        return type(activation).from_config(activation.get_config() | {"name": f"{name}_activation"})(h)
+    return keras.layers.Activation(activation, name=f"{name}_activation")(h) if batch_normalization else h
 
 
 def build_rnn(
@@ -103,32 +99,29 @@ def build_rnn(
     """
     if not isinstance(cell, str) or cell not in _CELLS:
         raise ValueError(f"cell is {cell!r}; give one of {list(_CELLS)}")
-    units = integer("units", units, at_least=1)
-    input_dim = integer("input_dim", input_dim, at_least=1)
-    seed = None if seed is None else integer("seed", seed, at_least=0)
-    activations = {"activation": activation, "output_activation": output_activation}
-    for name, value in activations.items():
-        if isinstance(value, keras.layers.Layer):
-            raise TypeError(f"{name} is the layer {value.name!r}; give a Keras name or a function")
-        activations[name] = _resolve(keras.activations, name, value)
-    kernel = _resolve(keras.initializers, "kernel_initializer", kernel_initializer)
-    recurrent = _resolve(keras.initializers, "recurrent_initializer", recurrent_initializer)
-    seeds = [None] * 3 if seed is None else [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+    units = integer("units", units, at_least=1, at_most=_LARGEST)
+    input_dim = integer("input_dim", input_dim, at_least=1, at_most=_LARGEST)
+    activation = _resolve(keras.activations, "activation", activation)
+    output_activation = _resolve(keras.activations, "output_activation", output_activation)
+    first, middle, last = _seeds(seed, 3)
+    kernels = _initializers("build_rnn", "kernel_initializer", kernel_initializer, [first, last])
+    recurrent = _initializers("build_rnn", "recurrent_initializer", recurrent_initializer, [middle])
 
     inputs = keras.Input((None, input_dim), name="input")
-    h = _CELLS[cell](
-        units,
-        activations["activation"],
-        kernel_initializer=_copy_initializer(kernel, seeds[0], function="build_rnn"),
-        recurrent_initializer=_copy_initializer(recurrent, seeds[1], "recurrent_initializer", "build_rnn"),
-        name="recurrent",
-    )(inputs)
-    last = _copy_initializer(kernel, seeds[2], function="build_rnn")
-    outputs = keras.layers.Dense(1, activations["output_activation"], kernel_initializer=last, name="output")(h)
+    own = {"kernel_initializer": next(kernels), "recurrent_initializer": next(recurrent)}
+    h = _CELLS[cell](units, activation, name="recurrent", **own)(inputs)
+    outputs = keras.layers.Dense(1, output_activation, kernel_initializer=next(kernels), name="output")(h)
     return keras.Model(inputs, outputs, name="rnn")
 
 
-def _resolve(module, argument, identifier):
+def _seeds(seed, count):
+    """One seed for each kernel, in the order of the layers; `train` draws by the same rule."""
+    if seed is None:
+        return [None] * count
+    return [int(state) for state in np.random.SeedSequence(integer("seed", seed)).generate_state(count)]
+
+
+def _resolve(module, argument, identifier, layers=False):
     """Turn a Keras name into the Keras object; unknown names raise a ValueError that lists the known ones."""
     if isinstance(identifier, str):
         try:
@@ -141,31 +134,27 @@ def _resolve(module, argument, identifier):
             raise ValueError(message) from None
     if inspect.isclass(identifier):
         raise TypeError(f"{argument} is the class {identifier.__name__}; give an instance: {identifier.__name__}()")
+    layer = isinstance(identifier, keras.layers.Layer)
     if module is keras.activations:
+        if layer and not layers:
+            raise TypeError(f"{argument} is the layer {identifier.name!r}; give a Keras name or a function")
         mistaken = isinstance(identifier, keras.initializers.Initializer)
     else:
-        mistaken = isinstance(identifier, keras.layers.Layer) or identifier in vars(keras.activations).values()
+        mistaken = layer or getattr(keras.activations, getattr(identifier, "__name__", ""), None) is identifier
     if not callable(identifier) or mistaken:
         raise TypeError(f"{argument} is {identifier!r}; give a Keras name, a Keras object or a function")
     return identifier
 
 
-def _copy_initializer(initializer, seed, argument="kernel_initializer", function="build_mlp"):
-    """Make a fresh copy, so that no two layers draw the same weights."""
+def _initializers(function, argument, identifier, seeds):
+    """Yield a fresh initializer for each seed, so that no two layers draw the same weights."""
+    initializer = _resolve(keras.initializers, argument, identifier)
     if not isinstance(initializer, keras.initializers.Initializer):
-        return initializer
+        return iter([initializer] * len(seeds))
     config = initializer.get_config()
     if config.get("seed") is not None:
         raise ValueError(
             f"{argument} carries its own seed, {config['seed']}, which would give layers of the same shape "
             f"identical weights; leave the seed out of the initializer and pass seed=… to {function}"
         )
-    if "seed" in config:
-        config["seed"] = seed
-    return type(initializer).from_config(config)
-
-
-def _activation_layer(activation, name):
-    if not isinstance(activation, keras.layers.Layer):
-        return keras.layers.Activation(activation, name=name)
-    return type(activation).from_config({**activation.get_config(), "name": name})
+    return (type(initializer).from_config({**config, "seed": seed} if "seed" in config else config) for seed in seeds)

@@ -4,7 +4,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours keep apart under colour blindness; a marker and a line style beside them do so in grey.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
@@ -28,28 +28,6 @@ def finish(ax, title=None, xlabel=None, ylabel=None, log=False, legend=True):
     ax.spines[["top", "right"]].set_visible(False)
     if legend and ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def hasten(ax):
-    """Fix what matplotlib would search for at every drawing, for a figure that follows a slider: a third of the time.
-
-    Labels and title get fixed places; a log axis its limits, no minor ticks, and plain labels, such as 1e-6. It bears
-    a figure with nothing in it.
-    """
-    ax.set_title(ax.get_title(), y=1.02, fontsize="medium")
-    ax.xaxis.set_label_coords(0.5, -0.105)
-    ax.yaxis.set_label_coords(-0.115, 0.5)
-    if ax.get_yscale() == "log":
-        bands = [path.vertices[:, 1] for band in ax.collections for path in band.get_paths()]
-        y = np.concatenate([*(np.ravel(line.get_ydata()) for line in ax.get_lines()), *bands]).astype(float)
-        y = np.log10(y[np.isfinite(y) & (y > 0)])
-        low, high = (y.min(), y.max()) if len(y) else (-1, 1)
-        margin = 0.3 + 0.04 * (high - low)
-        ax.autoscale(False, axis="y")
-        ax.set_ylim(10.0 ** max(low - margin, -300), 10.0 ** min(high + margin, 300))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(lambda value, _: f"1e{np.log10(value):.0f}")
     return ax
 
 
@@ -86,8 +64,7 @@ def curves(values, x=None, xlabel="epoch", ylabel="loss", log=False, title=None,
 def layers(values, ylabel="kernel gradient, L2 norm", title=None, ax=None):
     """Draw a quantity per layer on a log axis, input side left.
 
-    Args:
-        values: dict from label to array of shape (layers,) or (seeds, layers), as `inspect_layers` gives them.
+    `values` is a dict from label to array of shape (layers,) or (seeds, layers), as `inspect_layers` gives them.
     """
     transposed = {label: np.asarray(array, dtype=float).T for label, array in values.items()}
     return curves(transposed, xlabel="layer (1 is next to the input)", ylabel=ylabel, log=True, title=title, ax=ax)
@@ -107,22 +84,20 @@ def prediction(measured, predicted, band, ylabel="kernel gradient", ax=None, tit
     ax.fill_between(at, *band, color=_GREY, alpha=0.2, linewidth=0, label="80 % of the nets, predicted")
     ax.plot(at, predicted, color="black", linestyle="--", label="root mean square, predicted")
     with np.errstate(divide="ignore", invalid="ignore"):  # a dead net has no line
-        relative = {"measured": (measured / measured[:, -1:]).T}
-    ax = curves(relative, x=at, xlabel="layer (1 is next to the input)", ylabel=None, log=True, ax=ax)
-    return finish(ax, title, ylabel=f"{ylabel}, last layer = 1", log=True)
+        relative = measured / measured[:, -1:]
+    return layers({"measured": relative}, f"{ylabel}, last layer = 1", title, ax)
 
 
 def remedies(rows, ax=None, title=None):
     """Draw the last loss of every remedy, best at the top, one marker for each number of hidden layers.
 
-    Args:
-        rows: what `vgp_lib.remedies()` gives: dicts with remedy, hidden_layers, loss, loss_p10 and loss_p90.
+    `rows` is what `vgp_lib.remedies()` gives: dicts with remedy, hidden_layers, loss, loss_p10 and loss_p90.
     """
     depths = sorted({int(row["hidden_layers"]) for row in rows})
-    best = {}
+    worst = {}
     for row in rows:
-        best[row["remedy"]] = max(best.get(row["remedy"], 0), float(row["loss"]))
-    names = sorted(best, key=best.get, reverse=True)
+        worst[row["remedy"]] = max(worst.get(row["remedy"], 0), float(row["loss"]))
+    names = sorted(worst, key=worst.get, reverse=True)
     ax = _axes(ax, 7.0, 0.24 * len(names) + 1)
     for index, depth in enumerate(depths):
         chosen = [row for row in rows if int(row["hidden_layers"]) == depth]
@@ -139,10 +114,8 @@ def points(x, y, ax=None, title=None):
     """Scatter points of shape (samples, 2); class 0 and class 1 differ in colour and in marker."""
     ax = _axes(ax, 4.5, 3.2)
     for label in (0, 1):
-        chosen = x[np.ravel(y) == label]
-        ax.scatter(
-            *chosen.T, color=_COLORS[label], marker=_MARKERS[label], s=18, edgecolor="white", label=f"class {label}"
-        )
+        look = {"color": _COLORS[label], "marker": _MARKERS[label], "edgecolor": "white", "s": 18}
+        ax.scatter(*x[np.ravel(y) == label].T, label=f"class {label}", **look)
     ax.set_aspect("equal")
     return finish(ax, title, "$x_1$", "$x_2$")
 
@@ -162,9 +135,7 @@ def boundary(model, x, y, ax=None, title=None):
 def weights(snapshots, ax=None, title=None):
     """Draw every weight of the first layer against the epochs, as its distance from where it began.
 
-    Args:
-        snapshots: array of shape (epochs + 1, inputs, units), as `WeightSnapshots` keeps them; the line style tells
-            the input.
+    `snapshots` has the shape (epochs + 1, inputs, units), as of `WeightSnapshots`; the line style tells the input.
     """
     ax = _axes(ax)
     moved = np.asarray(snapshots) - snapshots[0]

@@ -18,7 +18,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "vgp_lib" / "page"
+PAGE = ROOT / "tools" / "page"
 WATCH = """() => {
     const picture = document.querySelector('.widget-html-content img').closest('.widget-html-content');
     window.times = [];

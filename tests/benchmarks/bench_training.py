@@ -2,16 +2,18 @@
 
 All train the same net: two moons, 10 hidden ReLU layers of 10 units, Adam, 100 epochs in batches of 32 that are drawn
 anew each epoch, and record the loss of every epoch; `train` also records gradients, updates and weights. Every
-measurement runs in a fresh process and starts after the imports, with the drawing of the initial weights. PyTorch and
-JAX are needed here only, and left out where they are not installed.
+measurement runs in a fresh process that imports only what it needs, and starts after the imports, with the drawing of
+the initial weights. requirements-bench.txt pins PyTorch and JAX, which are needed here only. A process that dies is
+reported, and the rest goes on; the exit code is 1 if one with `train` died or if someone's nets did not learn.
 """
 
 import argparse
+import csv
 import functools
-import importlib.util
 import itertools
 import json
 import math
+import os
 import pathlib
 import statistics
 import subprocess
@@ -19,13 +21,15 @@ import sys
 import time
 
 LAYERS, UNITS, EPOCHS, BATCH, RATE = 10, 10, 100, 32, 1e-3
-COMPETITORS = {  # name: (function, seeds, the module it needs)
-    "model.fit": ("fit", 1, "keras"),
-    "PyTorch, eager loop": ("torch", 1, "torch"),
-    "JAX, 1 seed": ("jax", 1, "jax"),
-    "JAX, 32 seeds": ("jax", 32, "jax"),
-    "train, 1 seed": ("train", 1, "keras"),
-    "train, 32 seeds": ("train", 32, "keras"),
+MOONS = pathlib.Path(__file__).resolve().parents[2] / "data" / "moons.csv"
+LIMIT = 900  # seconds; a process that takes longer counts as dead
+COMPETITORS = {  # name: (function, seeds)
+    "model.fit": ("fit", 1),
+    "PyTorch, eager loop": ("torch", 1),
+    "JAX, 1 seed": ("jax", 1),
+    "JAX, 32 seeds": ("jax", 32),
+    "train, 1 seed": ("train", 1),
+    "train, 32 seeds": ("train", 32),
 }
 CALLS = ("first", "warm", "second experiment")
 RATIOS = {  # name: (competitor, call, competitor, call, factor, target)
@@ -50,9 +54,25 @@ MEMORY = [{"epochs": 0, "seeds": 1}, {"seeds": 1}, {"seeds": 32}, {"seeds": 256}
 
 
 def load_data():
+    """Read what `vgp_lib.load_moons` reads to train on, without vgp_lib: beside TensorFlow, PyTorch may crash."""
+    import numpy as np
+
+    with MOONS.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    rows.sort(key=lambda row: int(row["row"]))
+    table = np.array([[row["x1"], row["x2"], row["label"]] for row in rows], dtype=float)
+    return table[:, :2].astype("float32"), table[:, 2].astype("float32")
+
+
+def import_keras():
+    """Import vgp_lib and Keras, but not JAX: TensorFlow would, if it is there, and take 100 MB more."""
+    sys.modules["jax"] = None
     import vgp_lib  # before Keras: it silences TensorFlow
 
-    return vgp_lib.load_moons()[:2]
+    del sys.modules["jax"]
+    import keras
+
+    return vgp_lib, keras
 
 
 def timed(function, *arguments):
@@ -64,13 +84,11 @@ def timed(function, *arguments):
 
 def fit(seeds, repetition):
     x, y = load_data()
-    import keras
-
-    from vgp_lib import build_mlp
+    vgp, keras = import_keras()
 
     def call(seed):
         keras.utils.set_random_seed(seed)
-        model = build_mlp(LAYERS, UNITS, activation="relu")
+        model = vgp.build_mlp(LAYERS, UNITS, activation="relu")
         model.compile(keras.optimizers.Adam(RATE), loss="binary_crossentropy", metrics=["accuracy"])
         return [model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0).history["loss"][-1]]
 
@@ -173,15 +191,12 @@ def train(seeds, repetition):
 def trainer():
     """Import all that `train` needs; return a function that calls it with changes of the setting."""
     data = load_data()
-    import keras
-
-    from vgp_lib import build_mlp
-    from vgp_lib.training import train
+    vgp, keras = import_keras()
 
     def call(first, seeds, epochs=EPOCHS, rate=RATE, **net):
         net = {"hidden_layers": LAYERS, "units": UNITS, "activation": "relu"} | net
         chosen, optimizer = range(first, first + seeds), keras.optimizers.Adam(rate)
-        runs = train(lambda: build_mlp(**net), data, optimizer, epochs, BATCH, chosen, progress=False)
+        runs = vgp.train(lambda: vgp.build_mlp(**net), data, optimizer, epochs, BATCH, chosen, progress=False)
         return runs.loss[-1].tolist() if len(runs.loss) else []
 
     return call
@@ -193,20 +208,12 @@ def call_in_turn(*calls):
     return {"seconds": dict(zip(CALLS, seconds, strict=False)), "losses": losses[0] + losses[1]}
 
 
-def scale(name, values):
-    """Time `train` along one axis; the first call of each value traces and compiles anew."""
+def scale(**setting):
+    """Time a first and a warm call of `train`."""
     call = trainer()
-    from vgp_lib import training
-
     call(0, 1, epochs=1, hidden_layers=1)  # wakes TensorFlow
-    rows = []
-    for value in values:
-        training._program.cache_clear()
-        setting = {"seeds": 32, name: value}
-        first, *warm = (timed(functools.partial(call, **setting), 1000 * number)[0] for number in range(3))
-        rows.append((value, first, min(warm)))
-        print(f"  {name} {value}: first {first:.2f} s, warm {min(warm):.3f} s", file=sys.stderr, flush=True)
-    return rows
+    first, *warm = (timed(functools.partial(call, **setting), 1000 * number)[0] for number in range(3))
+    return first, min(warm)
 
 
 def memory(**setting):
@@ -220,11 +227,23 @@ def memory(**setting):
 # What the parent process does; it imports nothing large, for a child's peak memory counts from its parent's.
 
 
-def child(function, *arguments, **keywords):
-    """Call a function of this file in a fresh process."""
-    task = json.dumps([function, arguments, keywords])
-    command = [sys.executable, __file__, "--child", task]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+def child(name, deaths, function, *arguments, **keywords):
+    """Call a function of this file in a fresh process; if it dies, note under its name how, and return nothing."""
+    command = [sys.executable, __file__, "--child", json.dumps([function, arguments, keywords])]
+    # Else JAX hides the error: a remark on its traceback comes last.
+    environment = os.environ | {"JAX_TRACEBACK_FILTERING": "off"}
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=LIMIT, env=environment)
+        code, errors = done.returncode, done.stderr
+        if code == 0:
+            return json.loads(done.stdout.splitlines()[-1])
+        end = f"signal {-code}" if code < 0 else f"exit code {code}"
+    except subprocess.TimeoutExpired as expired:
+        end, errors = f"no result in {LIMIT} s", expired.stderr or b""
+    errors = errors.decode(errors="replace").strip()
+    deaths[name] = f"died ({end}) {errors.splitlines()[-1][:100] if errors else ''}".rstrip()
+    print(errors, f"  {name}: {deaths[name]}", sep="\n", file=sys.stderr, flush=True)
+    return None
 
 
 def spread(values, digits=3):
@@ -232,27 +251,45 @@ def spread(values, digits=3):
     return f"{middle} ({low}–{high})"
 
 
-def compete(repetitions):
+def compete(repetitions, deaths):
     """Let the competitors run in turn; return what each measured, one entry per repetition."""
-    measured = {}
+    measured = {name: [] for name in COMPETITORS}
     for repetition in range(repetitions):
-        for name, (function, seeds, module) in COMPETITORS.items():
-            if importlib.util.find_spec(module) is None:
-                if not repetition:
-                    print(f"{name}: left out, for {module} is not installed", file=sys.stderr)
-                continue
-            measured.setdefault(name, []).append(child(function, seeds, repetition))
-            seconds = ", ".join(f"{call} {s:.2f} s" for call, s in measured[name][-1]["seconds"].items())
-            print(f"  {repetition + 1}/{repetitions} {name}: {seconds}", file=sys.stderr, flush=True)
-    return measured
+        for name, (function, seeds) in COMPETITORS.items():
+            run = None if name in deaths else child(name, deaths, function, seeds, repetition)
+            if run:
+                measured[name].append(run)
+                seconds = ", ".join(f"{call} {s:.2f} s" for call, s in run["seconds"].items())
+                print(f"  {repetition + 1}/{repetitions} {name}: {seconds}", file=sys.stderr, flush=True)
+    # Who died once is out: a median of the other repetitions would hide it.
+    return {name: runs for name, runs in measured.items() if name not in deaths}
 
 
-def time_table(measured):
+def sweep(grid, deaths):
+    """Time `train` along each axis, one process per value; return (value, first, warm) of those that lived."""
+    scaling = {name: [] for name in grid}
+    for name, values in grid.items():
+        for value in values:
+            seconds = child(f"train, {name} {value}", deaths, "scale", **{"seeds": 32, name: value})
+            if seconds:
+                scaling[name].append((value, *seconds))
+                first, warm = seconds
+                print(f"  {name} {value}: first {first:.2f} s, warm {warm:.3f} s", file=sys.stderr, flush=True)
+    return scaling
+
+
+def last_loss(runs):
+    return statistics.median(loss for run in runs for loss in run["losses"])
+
+
+def time_table(measured, deaths):
     rows = [["median (min–max)", *(f"{call}, s" for call in CALLS), "last loss, median of seeds"]]
-    for name, runs in measured.items():
-        cells = [[run["seconds"][call] for run in runs if call in run["seconds"]] for call in CALLS]
-        loss = statistics.median(loss for run in runs for loss in run["losses"])
-        rows.append([name, *(spread(cell) if cell else "" for cell in cells), f"{loss:.2g}"])
+    for name in COMPETITORS:
+        if name in deaths:
+            rows.append([name, *["-"] * len(CALLS), deaths[name]])
+            continue
+        cells = [[run["seconds"][call] for run in measured[name] if call in run["seconds"]] for call in CALLS]
+        rows.append([name, *(spread(cell) if cell else "" for cell in cells), f"{last_loss(measured[name]):.2g}"])
     return rows
 
 
@@ -260,7 +297,7 @@ def ratio_table(measured):
     rows = [["ratio within a repetition", "median (min–max)", "target", ""]]
     for name, (above, call, below, other, factor, target) in RATIOS.items():
         if above not in measured or below not in measured:
-            rows.append([name, "left out", target, ""])
+            rows.append([name, "-", target, "-"])
             continue
         pairs = zip(measured[above], measured[below], strict=True)
         values = [factor * a["seconds"][call] / b["seconds"][other] for a, b in pairs]
@@ -274,10 +311,21 @@ def scaling_table(scaling):
     """The exponent is the slope of log time over log value, by least squares; 1 means proportional."""
     rows = [["train", "value", "first call, s", "warm, s", "exponent of warm", "between the last two"]]
     for name, points in scaling.items():
-        logs = [(math.log(value), math.log(warm)) for value, _, warm in points]
-        slopes = [statistics.linear_regression(*zip(*part, strict=True)).slope for part in (logs, logs[-2:])]
         rows += [[name, str(value), f"{first:.2f}", f"{warm:.3f}", "", ""] for value, first, warm in points]
-        rows[-1][-2:] = [f"{slope:.2f}" for slope in slopes]
+        if len(points) > 1:
+            logs = [(math.log(value), math.log(warm)) for value, _, warm in points]
+            slopes = [statistics.linear_regression(*zip(*part, strict=True)).slope for part in (logs, logs[-2:])]
+            rows[-1][-2:] = [f"{slope:.2f}" for slope in slopes]
+    return rows
+
+
+def memory_table(settings, deaths):
+    rows = [["peak memory of a fresh process with train", "MB"]]
+    for setting in settings:
+        setting = {"seeds": 32} | setting
+        title = ", ".join(f"{name} {value}" for name, value in setting.items())
+        peak = child(f"train, memory of {title}", deaths, "memory", **setting)
+        rows.append([title, f"{peak:.0f}" if peak else "-"])
     return rows
 
 
@@ -286,7 +334,7 @@ def text(rows, markdown=False):
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         lines.insert(1, "|" + "---|" * len(rows[0]))
     return "\n".join(lines) + "\n"
 
@@ -302,6 +350,8 @@ def draw(scaling, path):
 
     figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharey=True)
     for ax, (name, points) in zip(axes.flat, scaling.items(), strict=True):
+        if not points:
+            continue
         values, first, warm = zip(*points, strict=True)
         ax.loglog(values, first, label="first call", **style(1))
         ax.loglog(values, warm, label="warm call", **style(0))
@@ -317,8 +367,9 @@ def draw(scaling, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one repetition and a small scaling")
+    parser.add_argument("--repetitions", type=int, default=5, help="of the competition (5; with --quick always 1)")
     parser.add_argument("--figure", type=pathlib.Path, help="draw the scaling into this file")
     parser.add_argument("--markdown", type=pathlib.Path, help="write the tables into this file")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -327,22 +378,23 @@ def main():
         function, positional, keywords = json.loads(arguments.child)
         print(json.dumps(globals()[function](*positional, **keywords)))
         return 0
-    measured = compete(1 if arguments.quick else 3)
-    scaling = {name: child("scale", name, values) for name, values in (QUICK if arguments.quick else SCALING).items()}
-    peaks = [["peak memory of a fresh process with train", "MB"]]
-    for setting in MEMORY[: 3 if arguments.quick else None]:
-        setting = {"seeds": 32} | setting
-        peaks.append([", ".join(f"{n} {v}" for n, v in setting.items()), f"{child('memory', **setting):.0f}"])
-    tables = [time_table(measured), ratio_table(measured), scaling_table(scaling), peaks]
+    deaths = {}  # name: how it died
+    measured = compete(1 if arguments.quick else arguments.repetitions, deaths)
+    scaling = sweep(QUICK if arguments.quick else SCALING, deaths)
+    peaks = memory_table(MEMORY[: 3 if arguments.quick else None], deaths)
+    tables = [time_table(measured, deaths), ratio_table(measured), scaling_table(scaling), peaks]
     print("\n" + "\n".join(text(table) for table in tables))
+    for name, death in deaths.items():
+        print(f"{name}: {death}")
     if arguments.markdown:
         arguments.markdown.write_text("\n".join(text(table, markdown=True) for table in tables), encoding="utf-8")
     if arguments.figure:
         draw(scaling, arguments.figure)
     # One seed in thirty never learns, so that the median over a competitor's seeds tells a broken loop.
-    broken = [row[0] for row in tables[0][1:] if not float(row[-1]) < 0.05]
-    print(f"NOT COMPARABLE: these did not learn: {broken}" if broken else "All reached a median loss below 0.05.")
-    return int(bool(broken))
+    broken = [name for name, runs in measured.items() if not last_loss(runs) < 0.05]
+    learned = f"{len(measured)} of {len(COMPETITORS)} lived, all with a median loss below 0.05."
+    print(f"NOT COMPARABLE: these did not learn: {broken}" if broken else learned)
+    return int(bool(broken) or any(name.startswith("train") for name in deaths))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import time
 import urllib.request
 
 import pytest
-from run_notebooks import ROOT
 
 # Chromium's own habits that need a screen, a sandbox or the network.
 ARGUMENTS = [
@@ -91,10 +90,8 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(browser, served, tmp_path_factory):
-    """A JupyterLab on a copy of the notebooks: the address of its pages (see `open_notebook`) and the folder."""
+    """A JupyterLab on an empty folder: the address of its pages (see `open_notebook`), its token and the folder."""
     folder = tmp_path_factory.mktemp("lab")
-    for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
-        shutil.copy(path, folder)
     token = secrets.token_hex(16)
     address = served(
         "jupyterlab",

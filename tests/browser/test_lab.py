@@ -41,8 +41,11 @@ def ours(errors):
     return [error for error in errors if not any(word in error for word in FOREIGN)]
 
 
-def test_notebook_1_runs_and_a_prediction_is_compared(page, lab):
-    open_notebook(page, lab, "01_problem")
+def test_a_prediction_is_clicked_and_compared_while_all_cells_run(page, lab):
+    ask = 'bet = vgp.guess("Which net learns more?", ["10 hidden layers", "2 hidden layers"])\nbet'
+    cells = "import vgp_lib as vgp", ask, 'bet.compare("2 hidden layers")', 'print(vgp.claims("01"))'
+    write_notebook(lab, "begin", *cells)
+    open_notebook(page, lab, "begin")
     run_all(page)
     button = page.get_by_role("button", name="10 hidden layers").first
     button.scroll_into_view_if_needed(timeout=30_000)

@@ -6,7 +6,7 @@ from run_notebooks import ROOT
 
 @pytest.fixture(scope="module")
 def address(browser, served):
-    folder = ROOT / "vgp_lib" / "page"
+    folder = ROOT / "tools" / "page"
     command = "voila", "playground.ipynb", "--template=playground"
     return served(*command, folder=folder, data=folder, ready="/voila/static/voila.js")
 

@@ -1,0 +1,186 @@
+"""One batch forward and backward through a copy of a model, whose layers report what they see and give."""
+
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from vgp_lib.engine import _arguments, _keras
+
+# Layers that only apply an activation: their output is the activation of the kernel layer before them.
+_ACTIVATION_LAYERS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
+# The course's own, for which nothing needs to be tried out.
+_ELEMENTWISE = (keras.activations.linear, keras.activations.sigmoid, keras.activations.tanh, keras.activations.relu)
+
+
+def broken_layer(layer):
+    """Return the first layer with a weight that is nan or infinite, or None; of nested layers the innermost."""
+    if all(np.isfinite(weight).all() for weight in layer.get_weights() if weight.dtype.kind == "f"):
+        return None
+    inside = [] if isinstance(layer, layers.RNN) else _keras.all_layers(layer)[1:]
+    return next(filter(None, map(broken_layer, inside)), layer)
+
+
+@dataclass
+class Probe:
+    """What one layer saw and gave during the measured forward pass, one entry per call of the layer."""
+
+    layer: layers.Layer
+    inputs: list = field(default_factory=list)
+    outputs: list = field(default_factory=list)
+    slopes: list = field(default_factory=list)
+    activations: list = field(default_factory=list)
+
+
+class Backpropagation:
+    """One batch forward and backward: arguments of `inspect_layers`, and pairs of a variable and the value to take.
+
+    It has `probes`, one for each layer with a kernel, in the order of the forward pass; `deltas`, for each probe dL/dz
+    of every call; `originals`, from the id of a probe's layer to the model's; `loss`, the mean over the `samples`.
+    """
+
+    def __init__(self, model, x, y, loss, values=()):
+        _keras.layers_with_kernel(model)
+        broken = broken_layer(model)
+        if broken:
+            message = f"Layer {broken.name!r} has weights that are nan or infinite: the training has exploded; build "
+            raise ValueError(message + "the model anew and train with a smaller learning rate or with clipping")
+        x, y = _arguments.batch(x, y)
+        if not all(layer.built for layer in _keras.all_layers(model)):
+            model(x[:1])  # an activation layer inside a Dense layer is built when it is first called
+        self.samples, self.values, self.probes = len(x), values, []
+        self._origins = {}  # id of a tensor that holds z, or z normalized -> the tensor, its probe, which call of it
+        double, self.originals = _keras.twin(model, in_float32=True)
+        # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
+        with keras.StatelessScope(values), tf.GradientTape() as self._tape:
+            self._attach(double)
+            prediction = double(x, training=True)
+            function, y = _arguments.loss_and_targets(loss, y, prediction)
+            self.loss = tf.reduce_mean(function(y, prediction))
+        outputs = [probe.outputs for probe in self.probes]
+        self.deltas = self._tape.gradient(self.loss, outputs, unconnected_gradients="zero")
+
+    def _attach(self, double):
+        everything, kernels = _keras.all_layers(double), _keras.layers_with_kernel(double)
+        inner = {id(getattr(layer, "activation", None)) for layer in everything}  # a layer that serves as an activation
+        for layer in everything:
+            if any(layer is other for other in kernels):
+                self._attach_kernel_layer(layer)
+            elif len(_keras.all_layers(layer)) == 1 and id(layer) not in inner:
+                self._attach_follower(layer)
+
+    def _attach_kernel_layer(self, layer):
+        """A probe enters the list when its layer is first called: in the order of the forward pass."""
+        probe, run, owner = Probe(layer), layer.call, _keras.kernel_owner(layer)
+        recurrent = owner is not layer
+        original, kernel = getattr(owner, "activation", None) or keras.activations.linear, owner.kernel
+
+        def activation(z):
+            if not recurrent:
+                self._record_z(probe, z)
+            probe.slopes.append(_slope(original, z))
+            return original(z)
+
+        def call(inputs, *args, **kwargs):
+            if not probe.inputs:
+                self.probes.append(probe)
+            probe.inputs.append(inputs)
+            if recurrent:
+                # With the identity for a kernel, the cell takes the projection W x_t as its input, and so as our z.
+                inputs = tf.matmul(inputs, kernel)
+                self._record_z(probe, inputs)
+                _keras.override(owner, kernel=tf.eye(inputs.shape[-1], dtype=inputs.dtype))
+            output = run(inputs, *args, **kwargs)
+            if len(probe.outputs) < len(probe.inputs):  # the layer applies no activation of its own
+                self._record_z(probe, output)
+                probe.slopes.append(tf.ones_like(output))
+            tensor = output[0] if isinstance(output, (list, tuple)) else output
+            probe.activations.append(tensor)
+            self._origins[id(tensor)] = tensor, probe, len(probe.activations) - 1
+            return output
+
+        if recurrent:
+            # Unrolled, the loop calls the cell once per time step; else once more, to learn the shapes.
+            _keras.override(owner, dropout=0.0)
+            _keras.override(layer, unroll=True)
+        if hasattr(owner, "activation"):
+            _keras.override(owner, activation=activation)
+        _keras.override(layer, call=call)
+
+    def _record_z(self, probe, z):
+        self._tape.watch(z)
+        probe.outputs.append(z)
+
+    def _attach_follower(self, layer):
+        """An activation layer completes the probe of the z that reaches it; others, as normalization, hand z on."""
+        run = layer.call
+
+        def call(z, *args, **kwargs):
+            output = run(z, *args, **kwargs)
+            _, probe, index = self._origins.get(id(z), (None, None, None))
+            if probe and isinstance(layer, _ACTIVATION_LAYERS):
+                probe.slopes[index], probe.activations[index] = _slope(run, z), output
+            elif probe and getattr(output, "shape", None) == z.shape:
+                self._origins[id(output)] = output, probe, index
+            return output
+
+        _keras.override(layer, call=call)
+
+    def kernel_gradients(self, probe, deltas):
+        """Return the norm of the batch's kernel gradient and the norm of every sample's part of it."""
+        if isinstance(probe.layer, layers.RNN) or getattr(type(probe.layer), "call", None) is layers.Dense.call:
+            return _dense_gradients(per_sample(probe.inputs, self.samples), per_sample(deltas, self.samples))
+        # Any other layer: send one sample's delta after the other back through it alone.
+        layer, _ = _keras.twin(self.originals[id(probe.layer)], in_float32=True)
+        if hasattr(layer, "activation"):
+            _keras.override(layer, activation=keras.activations.linear)
+        total, norms = 0.0, []
+        for i in range(self.samples):
+            with keras.StatelessScope(self.values), tf.GradientTape() as tape:
+                kernel = layer.kernel.value
+                tape.watch(kernel)
+                z = [layer.call(a[i : i + 1]) for a in probe.inputs]
+            part = np.asarray(tape.gradient(z, kernel, output_gradients=[d[i : i + 1] for d in deltas]), "float64")
+            total, norms = total + part, [*norms, l2_norm(part)]
+        return l2_norm(total), np.array(norms)
+
+
+def _dense_gradients(a, d):
+    """Norms of the kernel gradient of z = a W: the batch's, and those of the samples' parts, each a sum of a_p d_pᵀ."""
+    a_scale, d_scale = (np.abs(values).max() or 1.0 for values in (a, d))
+    a, d = a / a_scale, d / d_scale
+    # Their shapes are (samples, positions, features) and (samples, positions, units).
+    if a.shape[1] ** 2 < a.shape[2] * d.shape[2]:  # then the Gram matrices are smaller than the gradients
+        square = ((a @ a.transpose(0, 2, 1)) * (d @ d.transpose(0, 2, 1))).sum(axis=(1, 2))
+    else:
+        square = np.array([np.square(one.T @ delta).sum() for one, delta in zip(a, d, strict=True)])
+    batch = l2_norm(np.tensordot(a, d, axes=([0, 1], [0, 1])))
+    return batch * a_scale * d_scale, np.sqrt(np.maximum(square, 0)) * a_scale * d_scale
+
+
+def _slope(activation, z):
+    """Return |activation'(z)|, or nan everywhere if the activation is not elementwise."""
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        values = activation(z)
+    if activation not in _ELEMENTWISE:
+        others = activation(z * (np.arange(z.shape[-1]) > 0))[..., 1:]  # must not feel that the first unit changed
+        if not np.array_equal(values[..., 1:], others, equal_nan=True):
+            return tf.fill(z.shape, np.nan)
+    return tf.abs(tape.gradient(values, z, unconnected_gradients="zero"))
+
+
+def per_sample(tensors, samples):
+    """Stack calls, positions and time steps along one axis: shape (samples, positions, features), float64."""
+    return np.concatenate([np.asarray(t, "float64").reshape(samples, -1, t.shape[-1]) for t in tensors], axis=1)
+
+
+def l2_norm(values):
+    """Compute the L2 norm of all entries; scaled first, since squares of 1e-170 are 0 and of 1e170 infinite."""
+    values = np.asarray(values, dtype="float64")
+    scale = np.abs(values).max(initial=0.0)
+    if scale == 0 or not np.isfinite(scale):
+        return float(scale)
+    return float(scale * np.sqrt(np.square(values / scale).sum()))

@@ -1,0 +1,215 @@
+"""The only place that touches the inside of Keras and TensorFlow: what has no public way, one function for each touch.
+
+Names here that begin with an underscore belong to Keras 3.10 to 3.15 and TensorFlow 2.19 to 2.21. Each is tested in
+tests/test_keras.py by what it does, so that a change in Keras turns a test red instead of a result wrong.
+"""
+
+import contextlib
+import copy
+import logging
+import types
+
+import keras
+import tensorflow as tf
+
+_RECURRENT_LAYERS = (keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
+
+
+def is_keras(thing):
+    """Tell whether a function, class or object is Keras's own."""
+    module = getattr(thing, "__module__", None) or type(thing).__module__
+    return module.partition(".")[0] == "keras"
+
+
+def all_layers(layer):
+    """List a layer or model and all layers inside it, parents first, in the order in which they were added."""
+    found, waiting = {}, [layer]
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            # `layers` of a functional model is in the order of its graph; others list what they were given.
+            waiting += reversed(layer.layers if isinstance(layer, keras.Model) else layer._layers)
+    return list(found.values())
+
+
+def kernel_layers(model, x=None):
+    """List the layers of a built model that have a kernel, in the order of the forward pass; of x the first sample."""
+    found = layers_with_kernel(model)
+    # The order of a `call` that Keras has not written is seen by calling it.
+    if len(found) > 1 and any(layer._layers and not is_keras(type(layer).call) for layer in all_layers(model)):
+        found = [layer for layer in _call_order(model, x) if any(layer is other for other in found)]
+    return found
+
+
+def layers_with_kernel(model):
+    """List the layers of a built model that have a kernel, as they were added; recurrent kernels do not count."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model is a {type(model).__name__}; give a keras.Model")
+    if not model.built:
+        raise ValueError(f"The model {model.name!r} is not built; begin it with keras.Input(…) or call model.build(…)")
+    if len(getattr(model, "inputs", None) or [1]) > 1:
+        raise ValueError(f"The model {model.name!r} has {len(model.inputs)} inputs; give a model with one")
+    layers = all_layers(model)
+    for layer in layers:
+        if isinstance(layer, keras.layers.RNN) and not isinstance(layer, _RECURRENT_LAYERS):
+            what = f"{type(layer).__name__} of {type(layer.cell).__name__}"
+            raise ValueError(f"Layer {layer.name!r} is a {what}; use SimpleRNN, LSTM or GRU, stacked as layers")
+        if getattr(layer, "stateful", False):
+            raise ValueError(f"Layer {layer.name!r} is stateful: its batches depend on each other; set stateful=False")
+    # A cell has the kernel of its layer, SpectralNormalization that of the layer that it wraps: neither counts twice.
+    twice = {id(kernel_owner(one)) for one in layers if isinstance(one, (keras.layers.RNN, keras.layers.Wrapper))}
+    found = [layer for layer in layers if id(layer) not in twice and hasattr(kernel_owner(layer), "kernel")]
+    if not found:
+        message = f"The model {model.name!r} has no layer with a kernel; "
+        raise ValueError(message + "give one with a Dense, Conv or recurrent layer")
+    return found
+
+
+def kernel_owner(layer):
+    """Return what holds the kernel: of a recurrent layer its cell, else the layer itself."""
+    return layer.cell if isinstance(layer, keras.layers.RNN) else layer
+
+
+def _call_order(model, x):
+    """List the layers of a model in the order in which they are first called."""
+    double, originals = twin(model)
+    order = {}
+    for layer in all_layers(double):
+
+        def call(*args, layer=layer, run=layer.call, **kwargs):
+            order.setdefault(id(layer), originals[id(layer)])
+            return run(*args, **kwargs)
+
+        override(layer, call=call)
+    with keras.StatelessScope(), quiet_tracing():
+        if x is not None:
+            double(x[:1], training=False)
+        else:
+            inputs = getattr(model, "inputs", None)  # None in a subclassed model
+            shapes = [tensor.shape for tensor in inputs] if inputs else model.get_build_config().values()
+            run = tf.function(lambda *inputs: double(*inputs), autograph=False)
+            run.get_concrete_function(*[tf.TensorSpec(shape, "float32") for shape in shapes])
+    return list(order.values())
+
+
+def twin(model, in_float32=False):
+    """Copy a model with every layer in it, which share their variables: what is done to the copy leaves it alone.
+
+    Keras's own clones need a configuration, which custom layers may not have. In 16 bits small gradients would be lost.
+    Returns the copy, and a dict from the id of each copied layer to the original.
+    """
+    made, waiting = {}, []
+
+    def double(value):
+        if isinstance(value, keras.Operation) or (type(value).__name__ == "Node" and is_keras(value)):
+            if id(value) not in made:
+                made[id(value)] = object.__new__(type(value))
+                waiting.append(value)
+            return made[id(value)]
+        if isinstance(value, types.MethodType) and isinstance(value.__self__, keras.Operation):
+            return types.MethodType(value.__func__, double(value.__self__))
+        if isinstance(value, list):
+            return [double(part) for part in value]
+        if type(value) in (tuple, set):  # such as _loss_ids, which every call changes
+            return type(value)(double(part) for part in value)
+        return {key: double(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+    copied, originals = double(model), {}
+    while waiting:
+        original = waiting.pop()
+        vars(made[id(original)]).update({name: double(value) for name, value in vars(original).items()})
+        originals[id(made[id(original)])] = original
+    for layer in all_layers(copied) if in_float32 else []:
+        if layer.compute_dtype in ("float16", "bfloat16"):
+            vars(layer)["_dtype_policy"] = keras.DTypePolicy("float32")
+    return copied, originals
+
+
+def override(layer, **attributes):
+    """Replace attributes of a twin's layer, past Keras's bookkeeping; raise if the layer does not follow."""
+    vars(layer).update(attributes)
+    for name, value in attributes.items():
+        if getattr(layer, name) is not value:
+            raise RuntimeError(f"Keras {keras.__version__} does not let vgp_lib replace {type(layer).__name__}.{name}")
+
+
+def as_function(model):
+    """Return a model's variables, trainable ones first, and what turns (values, x) into (answer, values, penalties)."""
+    double, _ = twin(model, in_float32=True)
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+
+    def run(values, x):
+        # Unlike stateless_call, this can call a model whose call takes no argument `training`.
+        with keras.StatelessScope(zip(variables, values, strict=True), collect_losses=True) as scope:
+            answer, penalties = double(x, training=True), double.losses
+        return answer, [scope.get_current_value(variable) for variable in variables], penalties
+
+    return variables, run
+
+
+def mask_of(tensor):
+    """Return the mask that a layer such as Embedding(mask_zero=True) has attached to a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def copy_optimizer(optimizer, **changes):
+    """Make a fresh optimizer of the same settings, but for `changes`; without state, and without loss scaling."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if excludes_from_weight_decay(optimizer):
+        raise ValueError("optimizer excludes variables from weight decay, which a copy cannot; give it none")
+    config = optimizer.get_config() | {"loss_scale_factor": None} | changes
+    if isinstance(config["learning_rate"], dict):  # a schedule, perhaps of a class that a notebook has defined
+        config["learning_rate"] = optimizer._learning_rate
+    return type(optimizer).from_config(config)
+
+
+def has_trained(optimizer, model):
+    """Tell whether the optimizer's state belongs to the trainable variables of the model."""
+    own = [id(variable) for variable in model.trainable_variables]
+    return optimizer.built and [id(variable) for variable in optimizer._trainable_variables] == own
+
+
+def schedule_of(optimizer):
+    """Return the optimizer's schedule, or function, of learning rates, or None."""
+    return optimizer._learning_rate if callable(optimizer._learning_rate) else None
+
+
+def excludes_from_weight_decay(optimizer):
+    """Tell whether some variables are excluded from the optimizer's weight decay."""
+    names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+    return any(getattr(optimizer, name, None) for name in names)
+
+
+class TracedSeed(keras.random.SeedGenerator):
+    """Hand a traced seed to a Keras initializer, which takes Python integers and seed generators only."""
+
+    def __init__(self, seed):
+        self.value = seed
+
+    def next(self, ordered=True):
+        return tf.stack([self.value, 0])
+
+
+def bound(function, ours, theirs):
+    """Bind a concrete function to other variables than those it was traced with; they lie in two lists of one order."""
+    function = copy.copy(function)
+    handles = {id(one.handle): other.handle for one, other in zip(ours, theirs, strict=True)}
+    function.set_external_captures([handles.get(id(handle), handle) for handle in function.captured_inputs])
+    return function
+
+
+@contextlib.contextmanager
+def quiet_tracing():
+    """Leave out the advice to retrace less or that vectorized_map loops: vgp_lib traces many small models once each."""
+
+    def keep(record):
+        return record.levelname == "ERROR" or not any(w in record.getMessage() for w in ("retracing", "while_loop"))
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
