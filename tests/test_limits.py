@@ -184,24 +184,20 @@ def test_a_model_outside_of_the_limits_is_refused_in_words(call, make, words):
         call(model, x, y)
 
 
+LABELS_AND_LOSSES = {
+    **{f"labels {name}": (y, "binary_crossentropy", words) for name, (y, words) in LABELS.items()},
+    **{f"loss {name}": (Y, loss, words) for name, (loss, words) in LOSSES.items()},
+}
+
+
 @pytest.mark.parametrize("call", [inspect, diagnose, train])
-@pytest.mark.parametrize(("y", "words"), LABELS.values(), ids=LABELS)
-def test_labels_are_taken_or_refused_in_words(call, y, words):
+@pytest.mark.parametrize(("y", "loss", "words"), LABELS_AND_LOSSES.values(), ids=LABELS_AND_LOSSES)
+def test_labels_and_losses_are_taken_or_refused_in_words(call, y, loss, words):
     model = sequential(layers.Dense(5, "tanh"), head())
     if words is None:
-        return call(model, X, y)
+        return call(model, X, y, loss)
     with pytest.raises((ValueError, TypeError), match=words):
-        call(model, X, y)
-
-
-@pytest.mark.parametrize("call", [inspect, diagnose, train])
-@pytest.mark.parametrize(("loss", "words"), LOSSES.values(), ids=LOSSES)
-def test_losses_are_taken_or_refused_in_words(call, loss, words):
-    model = sequential(layers.Dense(5, "tanh"), head())
-    if words is None:
-        return call(model, X, Y, loss)
-    with pytest.raises(ValueError, match=words):
-        call(model, X, Y, loss)
+        call(model, X, y, loss)
 
 
 def test_soft_labels_are_those_of_automatic_differentiation():

@@ -165,26 +165,23 @@ def update_ratios(model, x, y, optimizer, loss="binary_crossentropy"):
     optimizer = _keras.copy_optimizer(_arguments.optimizer(optimizer))
     x, y = _arguments.batch(x, y)
     kernels = [id(_keras.kernel_owner(layer).kernel) for layer in _keras.kernel_layers(model, x)]
-    # A step of Keras's optimizers looks at no other variables, unless it clips by the norm of all gradients.
-    alone = _keras.is_keras(optimizer) and optimizer.global_clipnorm is None
-    moved = [id(variable) for variable in model.trainable_variables if not alone or id(variable) in kernels]
     variables, run = _keras.as_function(model)
-    values = {id(variable): tf.convert_to_tensor(variable.value) for variable in variables}
-    old = [values[key] for key in moved]
+    values, trained = [tf.convert_to_tensor(variable.value) for variable in variables], model.trainable_variables
+    old = values[: len(trained)]
     with tf.GradientTape() as tape:
         tape.watch(old)
-        prediction, _, penalties = run(values.values(), x)
+        prediction, _, penalties = run(values, x)
         function, y = _arguments.loss_and_targets(loss, y, prediction)
         total = tf.add_n([tf.reduce_mean(function(y, prediction)), *penalties])
-    new, theirs = [keras.Variable(value.numpy()) for value in old], {id(variable): variable for variable in variables}
-    for key, ours in zip(moved, new, strict=True):
-        ours.constraint = theirs[key].constraint
+    new = [keras.Variable(value.numpy()) for value in old]
+    for ours, theirs in zip(new, trained, strict=True):
+        ours.constraint = theirs.constraint
     optimizer.apply(tape.gradient(total, old, unconnected_gradients="zero"), new)
     ratios = dict.fromkeys(kernels, np.nan)
-    for key, before, after in zip(moved, old, new, strict=True):
+    for variable, before, after in zip(trained, old, new, strict=True):
         before = before.numpy().astype("float64")
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios[key] = np.abs(after.numpy() - before).mean() / np.abs(before).mean()
+            ratios[id(variable)] = np.abs(after.numpy() - before).mean() / np.abs(before).mean()
     return np.array([ratios[key] for key in kernels])
 
 

@@ -423,7 +423,7 @@ def _is_foreign(thing):
 
 
 def _with_xla():
-    """Tell whether to compile: that takes a second or two; training the same net again then takes half the time."""
+    """Tell whether to compile: that takes a second or two; later trainings of the same net are then a little faster."""
     return os.environ.get("VGP_XLA") != "off" and _xla_works()
 
 
