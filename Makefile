@@ -27,11 +27,10 @@ playground: $(READY)  ## open the playground of notebook 7 as a page of its own 
 	$(PIP) $$(grep '^voila==' requirements-test.txt)
 	JUPYTER_PATH="$(CURDIR)/tools/page" $(BIN)/voila tools/page/playground.ipynb --template=playground $(BROWSER_FLAG)
 
-# Most nets here are trained once, and then to compile them takes longer than it saves; `make evidence` compiles.
 test: $(READY_TEST)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	VGP_XLA=off $(PYTEST) tests notebooks
+	$(PYTEST) tests notebooks
 
 evidence: $(READY_TEST)  ## measure all claims, faults and solutions anew, and compare (longer than the tests)
 	VGP_STRICT=1 $(PYTEST) notebooks/solutions tests/evidence

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 import vgp_lib as vgp
 from vgp_lib.classroom import checks
-from vgp_lib.engine import training
 
 CHECKS = {
     name: value
@@ -195,12 +194,6 @@ CASES = [
     ("own_network", lambda: own(name="mlp"), CORRECT, "Vanishing"),
     ("own_network", [3, 4, 5, "dead"], NOT_YET, "keras.Model"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def without_xla(monkeypatch):
-    """The same numbers within rounding; to compile the trainings would take longer than to run them."""
-    monkeypatch.setattr(training, "_xla_works", lambda: False)
 
 
 def said(check, answers, capsys):

@@ -14,15 +14,8 @@ import pytest
 
 import vgp_lib as vgp
 from vgp_lib.classroom import _setting, _widgets, sliders
-from vgp_lib.engine import training
 
 FOUND = vgp.Diagnosis("dead", None, "an invented reason", "nothing")
-
-
-@pytest.fixture(autouse=True)
-def without_xla(monkeypatch):
-    """The same numbers within rounding; to compile the trainings would take longer than to run them."""
-    monkeypatch.setattr(training, "_xla_works", lambda: False)
 
 
 @pytest.fixture

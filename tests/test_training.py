@@ -1,6 +1,7 @@
 """The oracle is Keras: `model.fit` from the same initial weights, on the same batches, and `tf.GradientTape`.
 
-XLA compiles only where a test asks for the fixture `xla`; that the numbers are the same without it is tested once.
+The nets are small, so XLA compiles only where a test asks for it by the fixture `xla`; that the numbers are the same is
+tested once.
 """
 
 import logging
@@ -73,19 +74,8 @@ def follows_fit(build, data, optimizer=None, loss="binary_crossentropy", epochs=
 
 @pytest.fixture
 def xla(monkeypatch):
-    monkeypatch.delenv("VGP_XLA", raising=False)
-    assert training._with_xla()
-
-
-def test_the_compiler_is_left_out_on_request(xla, monkeypatch):
-    monkeypatch.setenv("VGP_XLA", "off")
-    assert not training._with_xla()
-
-
-@pytest.fixture(autouse=True)
-def without_xla_unless_asked(request, monkeypatch):
-    if "xla" not in request.fixturenames:
-        monkeypatch.setattr(training, "_xla_works", lambda: False)
+    monkeypatch.setattr(training, "_MANY_UPDATES", 0)
+    assert training._xla_works()
 
 
 @pytest.fixture
@@ -816,7 +806,7 @@ def centred_by_an_operation():
 def test_what_may_couple_samples_keeps_a_smaller_last_batch_apart(moons, made, build, loss, coupled):
     quiet(build, moons, loss=loss)
     (arguments,) = made
-    assert arguments[-2] == coupled
+    assert arguments[-3] == coupled
 
 
 def test_a_lambda_as_activation_brings_no_warning(moons):
@@ -870,6 +860,20 @@ def test_with_and_without_xla_the_numbers_are_the_same(moons, monkeypatch, xla, 
     with_xla = quiet(build, data or moons, optimizer, 2)
     monkeypatch.setattr(training, "_xla_works", lambda: False)
     same_runs(quiet(build, data or moons, optimizer, 2), with_xla, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("layers", "units", "compiles"), [(10, 10, False), (10, 100, True)])
+def test_only_what_takes_long_is_compiled(moons, monkeypatch, fresh_cache, layers, units, compiles):
+    made, kind = [], training._Program
+
+    def program(*arguments):
+        made.append(arguments[-1])
+        return kind(*arguments)
+
+    monkeypatch.setattr(training, "_Program", program)
+    monkeypatch.setattr(kind, "run", lambda *_: None)
+    quiet(mlp(hidden_layers=layers, units=units), moons, SGD(0.1), 100)
+    assert made == [compiles]
 
 
 # The bar, and stopping
