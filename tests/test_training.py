@@ -872,7 +872,7 @@ def test_only_what_takes_long_is_compiled(moons, monkeypatch, fresh_cache, layer
 
     monkeypatch.setattr(training, "_Program", program)
     monkeypatch.setattr(kind, "run", lambda *_: None)
-    quiet(mlp(hidden_layers=layers, units=units), moons, SGD(0.1), 100)
+    quiet(mlp(hidden_layers=layers, units=units), moons, SGD(0.1), 500)
     assert made == [compiles]
 
 
