@@ -1,4 +1,4 @@
-"""Training many seeds of one network at once, in one compiled program.
+"""Training many seeds of one network at once, in one program.
 
 All seeds' weights lie in one matrix of shape (seeds, parameters). One step gathers a batch per seed, runs the model on
 all seeds side by side (`tf.vectorized_map`), and lets the Keras optimizer update the matrix, which is valid because
