@@ -126,8 +126,7 @@ def train(
     if epochs:
         loss, size = keras.losses.get(loss), len(_groups(len(seeds))[0])
         coupled = function(y, prediction).shape.rank == 0 or any(map(_couples, [loss, *_keras.all_layers(model)]))
-        updates = len(seeds) * sum(map(np.size, variables)) * epochs * -(-len(x) // batch_size)
-        with_xla = updates >= _MANY_UPDATES and _xla_works()
+        with_xla = sum(map(np.size, values)) * epochs * len(x) / batch_size >= _MANY_UPDATES and _xla_works()
         key = _key(runs._architecture, optimizer, loss, size, with_xla)
         kept = _programs(key) if key else []
         if not kept:
