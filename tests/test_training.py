@@ -805,8 +805,8 @@ def centred_by_an_operation():
 )
 def test_what_may_couple_samples_keeps_a_smaller_last_batch_apart(moons, made, build, loss, coupled):
     quiet(build, moons, loss=loss)
-    (arguments,) = made
-    assert arguments[-3] == coupled
+    ((*_, decided, _, _),) = made
+    assert decided == coupled
 
 
 def test_a_lambda_as_activation_brings_no_warning(moons):
@@ -862,18 +862,32 @@ def test_with_and_without_xla_the_numbers_are_the_same(moons, monkeypatch, xla, 
     same_runs(quiet(build, data or moons, optimizer, 2), with_xla, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layers", "units", "compiles"), [(10, 10, False), (10, 100, True)])
-def test_only_what_takes_long_is_compiled(moons, monkeypatch, fresh_cache, layers, units, compiles):
-    made, kind = [], training._Program
+@pytest.mark.parametrize(
+    ("units", "batch_size", "compiles"), [(10, 32, False), (100, 32, True), (100, 200, False), (200, 10_000, True)]
+)
+def test_only_what_takes_long_is_compiled(moons, monkeypatch, made, units, batch_size, compiles):
+    monkeypatch.setattr(training, "_xla_works", lambda: True)
+    quiet(mlp(hidden_layers=10, units=units), moons, epochs=500, batch_size=batch_size)
+    ((*_, with_xla),) = made
+    assert with_xla == compiles
+    quiet(mlp(hidden_layers=10, units=units), moons, epochs=1, batch_size=batch_size)  # too short to compile
+    assert len(made) == 1 + compiles
 
-    def program(*arguments):
-        made.append(arguments[-1])
-        return kind(*arguments)
 
-    monkeypatch.setattr(training, "_Program", program)
-    monkeypatch.setattr(kind, "run", lambda *_: None)
-    quiet(mlp(hidden_layers=layers, units=units), moons, SGD(0.1), 500)
-    assert made == [compiles]
+@pytest.mark.parametrize("many", [0, np.inf])
+def test_xla_compiles_what_train_asks_it_to(moons, monkeypatch, fresh_cache, many):
+    monkeypatch.setattr(training, "_MANY_UPDATES", many)
+    monkeypatch.setattr(training, "_xla_works", lambda: True)
+    monkeypatch.setattr(training._Program, "run", lambda *_: None)
+    asked, function = [], tf.function
+
+    def recorded(*arguments, jit_compile=None, **options):
+        asked.append(jit_compile)
+        return function(*arguments, jit_compile=jit_compile, **options)
+
+    monkeypatch.setattr(tf, "function", recorded)
+    quiet(mlp(), moons)
+    assert (True in asked) == (many == 0)
 
 
 # The bar, and stopping

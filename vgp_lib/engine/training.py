@@ -110,8 +110,8 @@ def train(
     decay, constraints, other types than float32, stateful layers, a mask that reaches the output, unknown initializers.
     """
     optimizer, epochs = _arguments.optimizer(optimizer), _arguments.integer("epochs", epochs)
-    batch_size = _arguments.integer("batch_size", batch_size, at_least=1)
     model, x, y, seeds = _check(build, data, optimizer, seeds)
+    batch_size = min(_arguments.integer("batch_size", batch_size, at_least=1), len(x))
     layers, prediction = _keras.kernel_layers(model, x), model(x)
     _arguments.check_reduction(loss)
     function, y = _arguments.loss_and_targets(loss, y, prediction)
@@ -134,7 +134,7 @@ def train(
         silent = {} if progress else {"disable": True}  # given only then, so that TQDM_DISABLE works, as in CI
         bars = progress if callable(progress) else tqdm
         with bars(total=epochs, unit="epoch", delay=2, leave=False, **silent) as bar:
-            kept[0].run(runs, tf.constant(x), y, min(batch_size, len(x)), shuffle, bar)
+            kept[0].run(runs, tf.constant(x), y, batch_size, shuffle, bar)
     return runs
 
 
