@@ -1,6 +1,7 @@
 """Run every notebook top to bottom, with one progress line each and a table at the end: `make run`.
 
-The solutions follow, with VGP_STRICT=1: there a check raises if an answer is not correct.
+The table has the seconds of each notebook, import included, and of its slowest cell. After the course come what is
+deeper and the solutions, these with VGP_STRICT=1: there a check raises if an answer is not correct.
 
 `--store` also writes the outputs back into the notebooks, `--twice` runs every cell twice in a row.
 """
@@ -27,17 +28,18 @@ PICTURE = ROOT / ".github" / "picture.png"
 
 
 def run(path, twice=False):
-    """Execute a notebook; return it with its outputs, the seconds it took, and the last line of its last code cell."""
+    """Execute a notebook; return it with its outputs, the seconds of each cell, and the last line that was printed."""
     notebook = nbformat.read(path, as_version=4)
-    start = time.perf_counter()
+    seconds = []
     options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     client = NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **options)
     strict = "1" if path.parent.name == "solutions" else "0"
     with client.setup_kernel(env=os.environ | {"VGP_STRICT": strict}):
         for index, cell in enumerate(notebook.cells):
+            start = time.perf_counter()
             for _ in range(1 + twice):
                 client.execute_cell(cell, index)
-    seconds = time.perf_counter() - start
+            seconds.append(time.perf_counter() - start)
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
         cell.execution_count = number
         spoken = [output.text for output in cell.outputs if output.get("name") == "stderr"]
@@ -67,11 +69,11 @@ def _store(notebook, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="beginnings such as 01 or solutions/01; all if none is given")
+    parser.add_argument("names", nargs="*", help="beginnings such as 01 or deeper/02; all if none is given")
     parser.add_argument("--store", action="store_true", help="write the outputs back into the notebooks")
     parser.add_argument("--twice", action="store_true", help="run every cell twice in a row")
     arguments = parser.parse_args()
-    paths = [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("solutions/[0-9]*.ipynb"))]
+    paths = [path for part in (".", "deeper", "solutions") for path in sorted(NOTEBOOKS.glob(f"{part}/[0-9]*.ipynb"))]
     names = {path: path.relative_to(NOTEBOOKS).with_suffix("").as_posix() for path in paths}
     if arguments.names:
         paths = [path for path in paths if names[path].startswith(tuple(arguments.names))]
@@ -84,17 +86,18 @@ def main():
         try:
             notebook, seconds, found = run(path, arguments.twice)
         except (CellExecutionError, RuntimeError) as error:
-            seconds, found = float("nan"), f"FAILED: {str(error).strip().splitlines()[-1]}"
+            seconds, found = [float("nan")], f"FAILED: {str(error).strip().splitlines()[-1]}"
             print("failed\n", error)
         else:
-            print(f"{seconds:.0f} s")
+            print(f"{sum(seconds):.0f} s")
             if arguments.store:
                 _store(notebook, path)
         rows.append((names[path], seconds, found))
     width = max(len(name) for name, _, _ in rows)
-    print(f"\n{'notebook':<{width}}  seconds  what it found")
+    print(f"\n{'notebook':<{width}}  seconds  slowest cell  what it found")
     for name, seconds, found in rows:
-        print(f"{name:<{width}}  {seconds:7.0f}  {found}")
+        slowest = f"{max(seconds):.1f} s (c{seconds.index(max(seconds))})"
+        print(f"{name:<{width}}  {sum(seconds):7.0f}  {slowest:>12}  {found}")
     return int(any("FAILED" in found for _, _, found in rows))
 
 

@@ -34,30 +34,30 @@ def test_a_click_is_kept_and_said(bet):
 
 
 def test_nobody_has_clicked(bet, capsys):
-    bet.compare("2 hidden layers")
-    assert capsys.readouterr().out == "Result: 2 hidden layers. (No guess was made.)\n"
-    assert "Result: 2 hidden layers." in bet.comparison.value and "(No guess was made.)" in bet.comparison.value
+    vgp.reveal(bet, "2 hidden layers")
+    assert capsys.readouterr().out == "Answer: 2 hidden layers.\n"
+    assert "Answer: 2 hidden layers." in bet.comparison.value and "Your guess" not in bet.comparison.value
 
 
 @pytest.mark.parametrize(("guess", "judgement"), [("2 hidden layers", "right"), ("no difference", "not this time")])
-def test_the_guess_stands_beside_the_measurement(bet, capsys, guess, judgement):
+def test_the_guess_stands_beside_the_answer(bet, capsys, guess, judgement):
     bet.buttons.value = guess
-    bet.compare("2 hidden layers")
+    vgp.reveal(bet, "2 hidden layers")
     expected = f"Your guess: {guess}, {judgement}."
-    assert capsys.readouterr().out == f"Result: 2 hidden layers. {expected}\n"
+    assert capsys.readouterr().out == f"Answer: 2 hidden layers. {expected}\n"
     assert expected in bet.comparison.value
 
 
-def test_a_guess_after_the_result_changes_the_comparison_and_is_marked(bet, capsys):
-    bet.compare("2 hidden layers")
+def test_a_guess_after_the_answer_changes_the_comparison_and_is_marked(bet, capsys):
+    vgp.reveal(bet, "2 hidden layers")
     bet.buttons.value = "2 hidden layers"
-    assert "Your guess: 2 hidden layers, right (it came after the result)." in bet.comparison.value
+    assert "Your guess: 2 hidden layers, right (it came after the answer)." in bet.comparison.value
 
 
 def test_each_of_the_two_cells_can_be_run_again(bet, capsys):
     bet.buttons.value = "no difference"
     for _ in range(2):
-        bet.compare("no difference")
+        vgp.reveal(bet, "no difference")
     assert capsys.readouterr().out.count("Your guess: no difference, right.") == 2
     assert vgp.guess(bet.question, bet.options).value is None  # asked again, it begins anew
 
@@ -74,16 +74,13 @@ def test_a_question_that_is_none(question):
         vgp.guess(question, OPTIONS)
 
 
-@pytest.mark.parametrize("result", [None, 2, ""])
-def test_a_measurement_that_is_no_text(bet, result, capsys):
-    with pytest.raises(TypeError, match="one of the options"):
-        bet.compare(result)
-    assert bet.result is None and not capsys.readouterr().out
+@pytest.mark.parametrize("answer", [None, 2, "", "3 hidden layers"])
+def test_an_answer_that_is_none_of_the_options(bet, answer, capsys):
+    with pytest.raises(ValueError, match="give one of the options"):
+        vgp.reveal(bet, answer)
+    assert bet.answer is None and not capsys.readouterr().out
 
 
-def test_a_changed_cell_may_measure_what_no_option_says(bet, capsys):
-    bet.buttons.value = "no difference"
-    bet.compare("3 hidden layers")
-    expected = "Result: 3 hidden layers, none of the options. Your guess: no difference, not this time.\n"
-    assert capsys.readouterr().out == expected
-    assert "none of the options" in bet.comparison.value
+def test_an_answer_without_a_guess():
+    with pytest.raises(TypeError, match=r"what vgp\.guess"):
+        vgp.reveal("2 hidden layers", "2 hidden layers")

@@ -70,3 +70,12 @@ def test_every_notebook_of_the_course_is_copied(tmp_path):
     assert {path.relative_to(tmp_path) for path in added} == {
         path for path in originals if ".ipynb_checkpoints" not in path.parts
     }
+
+
+def test_the_glossary_comes_along_and_is_not_touched_again(tmp_path):
+    copy(ROOT / "notebooks", tmp_path)
+    glossary = tmp_path / "glossary.md"
+    assert glossary.read_bytes() == (ROOT / "notebooks" / "glossary.md").read_bytes()
+    glossary.write_text("mine", encoding="utf-8")
+    copy(ROOT / "notebooks", tmp_path)
+    assert glossary.read_text(encoding="utf-8") == "mine"

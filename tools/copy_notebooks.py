@@ -1,6 +1,6 @@
 """Give a student a copy of the notebooks without outputs, in `my_notebooks/`: the first step of `make lab`.
 
-A notebook that is there already is never touched, so that what was written in it stays.
+A file that is there already is never touched, so that what was written in it stays.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ def _version(notebook):
 def copy(source, target):
     """Add the notebooks that a folder lacks, outputs cleared; return the added, outdated and unreadable paths."""
     added, outdated, unreadable = [], [], []
-    for original in sorted([*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb")]):
+    for original in [path for part in (".", "deeper", "solutions") for path in sorted(source.glob(f"{part}/*.ipynb"))]:
         notebook = nbformat.read(original, as_version=4)
         version, path = _version(notebook), target / original.relative_to(source)
         if path.exists():
@@ -37,6 +37,9 @@ def copy(source, target):
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
         added.append(path)
+    glossary = target / "glossary.md"
+    if (source / glossary.name).is_file() and not glossary.exists():
+        glossary.write_bytes((source / glossary.name).read_bytes())  # else the links to it would lead nowhere
     return added, outdated, unreadable
 
 

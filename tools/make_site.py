@@ -2,16 +2,19 @@
 
 import pathlib
 import re
+import shutil
 import sys
 
 import jinja2
+import minutes
+import nbformat
 import pages
 
 
 def _questions():
     """The question that each notebook answers, by file name, from the README's table."""
     readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"\(notebooks/(\w+)\.ipynb\) \| \d+ \| ([^|]+?) \|", readme))
+    return dict(re.findall(r"\(notebooks/(\w+)\.ipynb\) \| \d+ \+ \d+ \| ([^|]+?) \|", readme))
 
 
 def _picture(notebook):
@@ -27,20 +30,21 @@ def _picture(notebook):
 
 
 def _describe(path, notebook, question):
-    minutes = int(re.search(r"About (\d+) minutes", notebook.cells[0].source)[1])
-    page = {"href": f"{path.stem}.html", "title": pages.title(notebook), "minutes": minutes}
+    cost = minutes.measure(notebook)
+    page = {"href": f"{path.stem}.html", "title": pages.title(notebook), "minutes": cost.promised + cost.exercises}
     return page | {"question": question} | _picture(notebook)
 
 
 def build(target):
-    """Write the index and one page per notebook and per notebook of solutions into a folder; return their paths."""
+    """Write the index, a page for each notebook, deeper part, solution and list of words; return their paths."""
     css = (pages.TOOLS / "page.css").read_text(encoding="utf-8") + pages.COLORS
     exporter = pages.Exporter("page.html.j2")
     paths = sorted(pages.ROOT.glob("notebooks/[0-9]*.ipynb"))
     notebooks = [pages.read(path) for path in paths]
     ask = _questions()
     described = [_describe(path, notebook, ask[path.stem]) for path, notebook in zip(paths, notebooks, strict=True)]
-    (target / "solutions").mkdir(parents=True, exist_ok=True)
+    for part in ("deeper", "solutions", "data"):
+        (target / part).mkdir(parents=True, exist_ok=True)
     written = [target / "index.html"]
     template = jinja2.Template((pages.TOOLS / "templates" / "index.html.j2").read_text(encoding="utf-8"))
     title = "Vanishing gradients: see them, measure them, cure them"
@@ -49,16 +53,28 @@ def build(target):
     for number, (path, notebook) in enumerate(zip(paths, notebooks, strict=True)):
         page = {"title": described[number]["title"], "css": css, "home": "index.html"}
         page |= {"previous": around[number], "next": around[number + 2]}
-        solution = path.parent / "solutions" / path.name
-        if solution.is_file():
-            page["solutions"] = f"solutions/{path.stem}.html"
-            answers = pages.read(solution)
+        for part in ("deeper", "solutions"):
+            beside = path.parent / part / path.name
+            if not beside.is_file():
+                continue
+            page[part] = f"{part}/{path.stem}.html"
+            other = pages.read(beside)
             back = {"href": f"../{path.stem}.html", "title": page["title"]}
-            html = exporter.page(answers, title=pages.title(answers), css=css, home="../index.html", previous=back)
-            written.append(target / page["solutions"])
+            html = exporter.page(other, title=pages.title(other), css=css, home="../index.html", previous=back)
+            written.append(target / page[part])
             written[-1].write_text(html, encoding="utf-8")
         written.append(target / f"{path.stem}.html")
         written[-1].write_text(exporter.page(notebook, **page), encoding="utf-8")
+    for source in ("notebooks/glossary.md", "data/corrections.md"):
+        words = nbformat.v4.new_markdown_cell((pages.ROOT / source).read_text(encoding="utf-8"))
+        notebook = nbformat.v4.new_notebook(cells=[words])
+        page = pathlib.Path(source.removeprefix("notebooks/")).with_suffix(".html")
+        written.append(target / page)
+        home = "../" * (len(page.parts) - 1) + "index.html"
+        html = exporter.page(notebook, title=pages.title(notebook), css=css, home=home)
+        written[-1].write_text(html, encoding="utf-8")
+    for table in ("claims.csv", "remedies.csv"):
+        shutil.copy(pages.ROOT / "data" / table, target / "data")
     return written
 
 

@@ -29,11 +29,21 @@ class _Renderer(IPythonRenderer):
         formula = _MATHML.convert_with_local_state(body.strip(), displaystyle=True)
         return f'<div class="formula" role="group" aria-label="Formula" tabindex="0">{formula}</div>\n'
 
+    def heading(self, text, level, **attrs):
+        """Give a heading the anchor that JupyterLab gives it, so that links to it work on the page too."""
+        anchor = re.sub(r"<[^>]*>", "", text).replace(" ", "-")
+        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
 
 def markdown(source):
-    """Markdown to HTML; links to notebooks become links to their pages."""
+    """Markdown to HTML; links to notebooks and to the glossary become links to their pages."""
     html = MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True)).render(source)
-    return re.sub(r'href="([\w./-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', html)
+    html = re.sub(r'href="\.\./((?:\.\./)*data/)', r'href="\1', html)  # the site has no folder for the notebooks
+    return re.sub(r'href="([\w./-]+\.(?:ipynb|md))(#[^"]*)?"', _to_page, html)
+
+
+def _to_page(link):
+    return f'href="{link[1].rpartition(".")[0]}.html{link[2] or ""}"'
 
 
 class Exporter(SlidesExporter):

@@ -4,7 +4,7 @@ from vgp_lib import _quiet  # isort: skip  (before Keras: it silences TensorFlow
 from vgp_lib import plots
 from vgp_lib.callbacks import StopAtNaN, WeightSnapshots
 from vgp_lib.classroom import checks
-from vgp_lib.classroom.guesses import guess
+from vgp_lib.classroom.guesses import guess, reveal
 from vgp_lib.classroom.ledger import claims, remedies
 from vgp_lib.classroom.sliders import draw_setting, playground
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
@@ -16,7 +16,18 @@ from vgp_lib.models import build_mlp, build_rnn
 from vgp_lib.updates import gradient_from_update, percent_change, power_of_ten
 
 __all__ = [
-    *("load_moons", "guess", "build_mlp", "train", "Runs", "inspect_layers", "power_of_ten", "plots", "checks"),
+    *(
+        "load_moons",
+        "guess",
+        "reveal",
+        "build_mlp",
+        "train",
+        "Runs",
+        "inspect_layers",
+        "power_of_ten",
+        "plots",
+        "checks",
+    ),
     *("claims", "WeightSnapshots", "gradient_from_update", "percent_change", "make_spirals", "remedies"),
     *("predict_profile", "critical_scale", "draw_setting", "build_rnn", "make_first_bit", "gradient_by_lag"),
     *("StopAtNaN", "update_ratios", "diagnose", "Diagnosis", "playground"),

@@ -44,7 +44,7 @@ def load_moons() -> Data:
 
 
 def make_spirals(samples=500, turns=2.0, noise=0.02, seed=0) -> Data:
-    """Draw two interleaved spirals, a task that a shallow sigmoid net cannot do; four fifths are for training.
+    """Draw two interleaved spirals, harder to separate than the moons; four fifths are for training.
 
     Args:
         samples: number of points of both arms together; even, at least 10.

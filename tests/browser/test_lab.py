@@ -43,7 +43,7 @@ def ours(errors):
 
 def test_a_prediction_is_clicked_and_compared_while_all_cells_run(page, lab):
     ask = 'bet = vgp.guess("Which net learns more?", ["10 hidden layers", "2 hidden layers"])\nbet'
-    cells = "import vgp_lib as vgp", ask, 'bet.compare("2 hidden layers")', 'print(vgp.claims("01"))'
+    cells = "import vgp_lib as vgp", ask, 'vgp.reveal(bet, "2 hidden layers")', 'print(vgp.claims("01"))'
     write_notebook(lab, "begin", *cells)
     open_notebook(page, lab, "begin")
     run_all(page)

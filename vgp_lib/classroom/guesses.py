@@ -9,7 +9,7 @@ from IPython.display import display
 def guess(question, options):
     """Ask for a guess: a question and one button per option. Show it as the last line of a cell of its own.
 
-    Without a click, or where widgets do not run, question and options read as text. See `Guess.compare` for the rest.
+    Without a click, or where widgets do not run, question and options read as text. See `reveal` for the rest.
 
     Args:
         question: a sentence that ends in a question mark, say.
@@ -20,8 +20,28 @@ def guess(question, options):
     return Guess(question, options)
 
 
+def reveal(guess, answer):
+    """Show the answer and, beside it, what was guessed; a guess that comes later is marked as such.
+
+    While cells run, as under Run All, a click waits: it comes after the answers of all of them.
+
+    Args:
+        guess: what `vgp_lib.guess` returned.
+        answer: one of its options.
+
+    Raises `TypeError` if there is no guess, `ValueError` if the answer is none of the options.
+    """
+    if not isinstance(guess, Guess):
+        raise TypeError(f"guess is {guess!r}; give what vgp.guess(question, options) returned")
+    if answer not in guess.options:
+        raise ValueError(f"answer is {answer!r}; give one of the options, {list(guess.options)}")
+    guess.answer = answer
+    guess.comparison.value = _spoken(*guess.sentences())
+    display(_Shown(guess.comparison, " ".join(guess.sentences()).strip()))
+
+
 class Guess:
-    """A question with its options; `compare` sets the result beside what was chosen."""
+    """A question with its options, and what was chosen."""
 
     def __init__(self, question, options):
         if not isinstance(question, str) or not question.strip():
@@ -30,7 +50,7 @@ class Guess:
         if not texts or len(set(options)) < max(2, len(options)):
             raise ValueError(f"options is {options!r}; give at least two different texts, such as ['yes', 'no']")
         self.question, self.options = question, tuple(options)
-        self.result, self._after_the_result = None, False
+        self.answer, self._after_the_answer = None, False
         look = {"style": {"button_width": "auto"}, "layout": {"width": "auto", "margin": "0 0 4px"}}
         self.buttons = widgets.ToggleButtons(options=self.options, value=None, **look)
         self.buttons.observe(self._choose, "value")
@@ -42,35 +62,19 @@ class Guess:
         """The option that was chosen, or None."""
         return self.buttons.value
 
-    def compare(self, result):
-        """Show the result and, beside it, the guess; one that comes later is marked as such.
-
-        While cells run, as under Run All, a click waits: it comes after the results of all of them.
-
-        Args:
-            result: a text, measured or computed; one of the options, unless somebody has changed the cell.
-
-        Raises `TypeError` if it is not a text.
-        """
-        if not isinstance(result, str) or not result.strip():
-            raise TypeError(f"result is {result!r}; give a text, one of the options {list(self.options)}")
-        self.result = result
-        self.comparison.value = _spoken(*self._sentences())
-        display(_Shown(self.comparison, " ".join(self._sentences())))
-
     def _choose(self, _):
-        self._after_the_result = self.result is not None
+        self._after_the_answer = self.answer is not None
         self.chosen.value = _spoken(f"Your guess: {self.value}")
-        if self._after_the_result:
-            self.comparison.value = _spoken(*self._sentences())
+        if self._after_the_answer:
+            self.comparison.value = _spoken(*self.sentences())
 
-    def _sentences(self):
-        """Say what the result is, and whether the guess was right."""
-        fact = f"Result: {self.result}{'' if self.result in self.options else ', none of the options'}."
+    def sentences(self):
+        """Say what the answer is, and whether the guess was right: two texts, the second empty without a guess."""
+        fact = f"Answer: {self.answer}."
         if self.value is None:
-            return fact, "(No guess was made.)"
-        late = " (it came after the result)" if self._after_the_result else ""
-        return fact, f"Your guess: {self.value}, {'right' if self.value == self.result else 'not this time'}{late}."
+            return fact, ""
+        late = " (it came after the answer)" if self._after_the_answer else ""
+        return fact, f"Your guess: {self.value}, {'right' if self.value == self.answer else 'not this time'}{late}."
 
     def _repr_mimebundle_(self, **options):
         return _Shown(self.box, repr(self))._repr_mimebundle_(**options)

@@ -329,6 +329,7 @@ def _initial_values(model, seeds):
     variables = trained + model.non_trainable_variables
     values = [np.repeat(np.asarray(variable)[None], len(seeds), axis=0) for variable in variables]
     owners = {id(variable): layer for layer in layers for variable in layer.trainable_variables}  # the innermost
+    drawings, chosen = {}, {}  # of a Keras initializer and a shape; by variable: which of them, and its states
     for index, variable in enumerate(trained):
         layer, shape = owners[id(variable)], tuple(variable.shape)
         if initializer := _initializer(layer, variable):
@@ -337,11 +338,16 @@ def _initial_values(model, seeds):
             states = [int(np.random.SeedSequence(seed).generate_state(number + 1)[number]) for seed in seeds]
             kind, config = type(initializer), initializer.get_config() | {"seed": 0}
             if _keras.is_keras(kind):
-                values[index] = _drawing(kind, tuple(config.items()), shape)(tf.constant(states, "int64")).numpy()
+                drawing = kind, tuple(config.items()), shape
+                chosen[index] = drawings.setdefault(drawing, len(drawings)), tf.constant(states, "int64")
             else:
                 values[index] = np.stack([kind.from_config(config | {"seed": state})(shape) for state in states])
-            if getattr(layer, "unit_forget_bias", False) and variable.name == "bias":
-                values[index][:, layer.units : 2 * layer.units] = 1
+    for index, (number, states) in chosen.items():
+        values[index] = _drawing(tuple(drawings))(states)[number].numpy()
+    for index, variable in enumerate(trained):
+        layer = owners[id(variable)]
+        if getattr(layer, "unit_forget_bias", False) and variable.name == "bias" and _initializer(layer, variable):
+            values[index][:, layer.units : 2 * layer.units] = 1
     parts = [part for layer in layers for part in vars(layer).values()]
     parts += [part for whole in parts if isinstance(whole, list) for part in whole]
     generators = {id(part.state) for part in parts if isinstance(part, keras.random.SeedGenerator)}  # of dropout
@@ -371,15 +377,20 @@ def _initializer(layer, variable):
 
 
 @functools.lru_cache(maxsize=64)
-def _drawing(kind, config, shape):
-    """Trace an initializer, for any number of states: to draw one by one in Python takes a quarter of a warm call."""
-    initializer = kind.from_config(dict(config))
+def _drawing(drawings):
+    """Trace initializers, for any number of states: to draw one by one in Python takes a quarter of a warm call.
+
+    All of a net together, and what is not needed thrown away: to trace each on its own takes twice as long.
+    """
+    initializers = [(kind.from_config(dict(config)), shape) for kind, config, shape in drawings]
 
     def draw(state):
-        initializer.seed = _keras.TracedSeed(state)
-        return initializer(shape, dtype="float32")
+        for initializer, _ in initializers:
+            initializer.seed = _keras.TracedSeed(state)
+        return [initializer(shape, dtype="float32") for initializer, shape in initializers]
 
-    drawing = tf.function(lambda states: tf.map_fn(draw, states, fn_output_signature="float32"), autograph=False)
+    types = ["float32"] * len(initializers)
+    drawing = tf.function(lambda states: tf.map_fn(draw, states, fn_output_signature=types), autograph=False)
     return drawing.get_concrete_function(tf.TensorSpec((None,), "int64"))
 
 
