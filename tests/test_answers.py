@@ -2,18 +2,13 @@
 
 import re
 
+import minutes
 import nbformat
 import pytest
 from answers import ANSWERS
 from run_notebooks import ROOT
 
 NOTEBOOKS = [path for part in (".", "deeper") for path in sorted((ROOT / "notebooks" / part).glob("[0-9]*.ipynb"))]
-
-
-def texts(notebook):
-    """What the cells of a notebook print or show as text, in their order."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in outputs]
 
 
 def decided(question, printed):
@@ -41,7 +36,7 @@ def guesses(shown):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_numbers_decide_what_the_answer_says(path):
-    shown = texts(nbformat.read(path, as_version=4))
+    shown = minutes.printed(nbformat.read(path, as_version=4))
     found = list(guesses(shown))
     assert len(found) >= 3 or path.parent.name == "deeper"
     for question, options, answer in found:
@@ -49,5 +44,6 @@ def test_the_numbers_decide_what_the_answer_says(path):
 
 
 def test_every_question_here_is_asked():
-    asked = {question for path in NOTEBOOKS for question, *_ in guesses(texts(nbformat.read(path, as_version=4)))}
+    shown = [minutes.printed(nbformat.read(path, as_version=4)) for path in NOTEBOOKS]
+    asked = {question for texts in shown for question, *_ in guesses(texts)}
     assert asked == set(ANSWERS)

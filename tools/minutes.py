@@ -45,7 +45,7 @@ def measure(notebook) -> Cost:
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and not _is_note(cell)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     taught = [cell for cell in code if "vgp.checks." not in cell.source]  # exercises cost what is promised
-    printed = "\n".join(_text(output) for cell in code for output in cell.outputs)
+    printed_text = "\n".join(printed(notebook))
     promised = re.search(r"\*About (\d+) minutes(?:, and (\d+) for the exercises)?\.", notebook.cells[0].source)
     if not promised:
         raise ValueError(
@@ -61,9 +61,15 @@ def measure(notebook) -> Cost:
         exercises=int(promised[2] or 0),
         median_sentence=statistics.median(lengths),
         long_sentence=lengths[math.ceil(0.95 * len(lengths)) - 1],
-        booleans=len(re.findall(r"\b(?:True|False)\b", printed)),
+        booleans=len(re.findall(r"\b(?:True|False)\b", printed_text)),
         longest_cell=max(_lines(cell) for cell in code),
     )
+
+
+def printed(notebook):
+    """What the cells of a notebook print or show as text, in their order."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in outputs]
 
 
 def count_words(text):
@@ -104,10 +110,6 @@ def _is_note(cell):
 
 def _lines(cell):
     return sum(bool(line.strip()) for line in cell.source.splitlines())
-
-
-def _text(output):
-    return output.get("text", "") or output.get("data", {}).get("text/plain", "")
 
 
 def main(paths):

@@ -90,7 +90,7 @@ def prediction(measured, predicted, band, ylabel="kernel gradient", ax=None, tit
     return layers({"measured": relative}, f"{ylabel}, last layer = 1", title, ax)
 
 
-def remedies(rows, title=None, axes=None):
+def remedies(rows, title=None):
     """Draw how many of 32 seeds every remedy solves: one panel for each number of hidden layers; return their axes.
 
     `rows` are as of `vgp_lib.remedies()`. Their order is kept, from the top; those of one `kind` stand under its name.
@@ -101,7 +101,7 @@ def remedies(rows, title=None, axes=None):
     names = sorted(kinds, key=lambda name: order.index(kinds[name]))
     at = {name: -(rank + order.index(kinds[name])) for rank, name in enumerate(names)}
     heads = {kind: 1 + max(at[name] for name in names if kinds[name] == kind) for kind in order if kind}
-    axes = panels(len(depths), 3.6, 0.25 * (len(at) + len(heads)) + 1, sharey=True) if axes is None else axes
+    axes = panels(len(depths), 3.6, 0.25 * (len(at) + len(heads)) + 1, sharey=True)
     for ax, depth in zip(axes, depths, strict=True):
         solved = {row["remedy"]: int(row["solved"]) for row in rows if int(row["hidden_layers"]) == depth}
         colors = [style(order.index(kinds[name]))["color"] for name in solved]
@@ -213,13 +213,13 @@ def layer_curves(values, x=None, names=None, xlabel="epoch", ylabel="kernel grad
     return finish(ax, title, xlabel, ylabel, log=True)
 
 
-def layer_histograms(values, names=None, xlabel="activation", log=False, title=None, ax=None):
+def layer_histograms(values, xlabel="activation", log=False, title=None, ax=None):
     """Draw one histogram per layer, input side at the top, each scaled to its own highest bar.
 
     `values` holds one array per layer. With `log`: of their sizes' powers of ten, and the share of zeros at the right.
     """
     rows = [row[np.isfinite(row)] for row in map(np.ravel, values)]
-    names = _names(names, len(rows))
+    names = _names(None, len(rows))
     shown = [np.log10(np.abs(row[row != 0])) if log else row for row in rows]
     bins = np.histogram_bin_edges(np.concatenate(shown), 60)
     ax = _axes(ax, 6.0, 0.36 * len(rows) + 1)
@@ -236,8 +236,8 @@ def layer_histograms(values, names=None, xlabel="activation", log=False, title=N
     return finish(ax, title, xlabel)
 
 
-def network(values, inputs=2, units=10, title=None, label="delta, per sample", ax=None):
-    """Draw a dense net from left to right, every layer coloured by its value on a log scale: dark is small.
+def network(values, inputs=2, units=10, title=None, ax=None):
+    """Draw a dense net from left to right, every layer coloured by its delta on a log scale: dark is small.
 
     `values` has the shape (layers,), the output last; where it is 0 or nan, the layer is white and hatched.
     """
@@ -257,7 +257,7 @@ def network(values, inputs=2, units=10, title=None, label="delta, per sample", a
     ax.scatter(*at[:, inputs:][:, np.isnan(colors[inputs:])], facecolors="white", hatch="//////", **look)
     dots = ax.scatter(*at, c=colors, norm="log", vmin=10.0**low, vmax=10.0**high, cmap="cividis", **look)
     missing = ", ".join(sorted({f"{value:g}" for value in values[~good]}))
-    label = f"{label}\n(hatched: {missing})" if missing else label
+    label = f"delta, per sample\n(hatched: {missing})" if missing else "delta, per sample"
     ax.figure.colorbar(dots, ax=ax, fraction=0.05, pad=0.02, label=label).ax.minorticks_off()
     for index in np.linspace(0, len(values) - 1, min(len(values), 4)).round().astype(int):
         text = f"{values[index]:.1g}".replace("e-0", "e-")
@@ -284,14 +284,14 @@ def chain(nodes, forward, backward, title=None, ax=None):
     return ax
 
 
-def unrolled(steps=4, factor=r"$\times\,U^T \varphi'$", title=None, ax=None):
-    """Draw a recurrent net unrolled in time and, dashed, the gradient's way back, which takes `factor` at each step."""
+def unrolled(steps=4, title=None, ax=None):
+    """Draw a recurrent net unrolled in time and, dashed, the gradient's way back, with its factor at each step."""
     names = [f"$h_{step}$" for step in range(1, integer("steps", steps, 2, 7) + 1)]
     ax, states = _row(ax, [*names, "$L$"], 2.1, title)
     for step, (left, right) in enumerate(pairwise(states), start=1):
         _connect(ax, _circle(ax, left.center[0], 0.3, f"$x_{step}$", "white"), left)
         _connect(ax, left, right)
-        _connect(ax, right, left, factor if step < steps else "", 0.32)
+        _connect(ax, right, left, r"$\times\,U^T \varphi'$" if step < steps else "", 0.32)
     return ax
 
 
@@ -313,7 +313,7 @@ def ellipse(matrix, title=None, ax=None):
     return ax
 
 
-def cone(points, normal, axes=None):
+def cone(points, normal):
     """Draw points around 0 beside what ReLU makes of them, both with the line through 0 orthogonal to `normal`.
 
     `points` has the shape (samples, 2), `normal`, the arrow, (2,). The titles tell the share of points on its side.
@@ -321,7 +321,7 @@ def cone(points, normal, axes=None):
     points, normal = _array("points", points, "samples", 2), _array("normal", normal, 2)
     reach = 1.1 * np.abs(points).max()
     x, y = reach * normal / max(np.linalg.norm(normal), 1e-12)
-    axes = panels(2, sharex=True, sharey=True) if axes is None else axes
+    axes = panels(2, sharex=True, sharey=True)
     for ax, name, shown in zip(axes, ("before", "after ReLU"), (points, np.maximum(points, 0)), strict=True):
         positive, at_zero = shown @ normal > 0, 100 * np.mean(~shown.any(axis=1))
         for index, side in enumerate((positive, ~positive)):
@@ -333,17 +333,17 @@ def cone(points, normal, axes=None):
     return axes
 
 
-def clipping(gradients, limit=1.0, axes=None):
-    """Draw what Keras's three kinds of clipping at `limit` make of a gradient of two layers with one weight each.
+def clipping(gradients):
+    """Draw what Keras's three kinds of clipping at 1 make of a gradient of two layers with one weight each.
 
     `gradients` is such as [[4.0], [1.0]]; the titles of the three axes tell by how many degrees clipping turns it.
     """
     before = _array("gradients", np.reshape(gradients, -1), 2)
-    axes = panels(3, width=2.4, height=3.2, sharey=True) if axes is None else axes
-    each, whole = np.clip(before, -limit, limit), before * min(1, limit / max(np.linalg.norm(before), 1e-300))
-    ends = (1.15 * min(-limit, *before), 1.15 * max(limit, *before))
+    axes = panels(3, width=2.4, height=3.2, sharey=True)
+    each, whole = np.clip(before, -1, 1), before / max(1, np.linalg.norm(before))
+    ends = (1.15 * min(-1, *before), 1.15 * max(1, *before))
     for ax, name, after in zip(axes, ("clipvalue", "clipnorm", "global_clipnorm"), (each, each, whole), strict=True):
-        shape = Rectangle((-limit, -limit), 2 * limit, 2 * limit) if after is each else Circle((0, 0), limit)
+        shape = Rectangle((-1, -1), 2, 2) if after is each else Circle((0, 0), 1)
         ax.add_patch(shape).set(facecolor="0.92", edgecolor="black", linestyle=":", label="allowed")
         for vector, color, line, text in ((before, _GREY, "--", "before"), (after, _COLORS[1], "-", "after")):
             ax.plot([0, vector[0]], [0, vector[1]], color=color, linestyle=line, label=text)

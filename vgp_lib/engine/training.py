@@ -330,6 +330,7 @@ def _initial_values(model, seeds):
     values = [np.repeat(np.asarray(variable)[None], len(seeds), axis=0) for variable in variables]
     owners = {id(variable): layer for layer in layers for variable in layer.trainable_variables}  # the innermost
     drawings, chosen = {}, {}  # of a Keras initializer and a shape; by variable: which of them, and its states
+    forgetful = []
     for index, variable in enumerate(trained):
         layer, shape = owners[id(variable)], tuple(variable.shape)
         if initializer := _initializer(layer, variable):
@@ -342,12 +343,12 @@ def _initial_values(model, seeds):
                 chosen[index] = drawings.setdefault(drawing, len(drawings)), tf.constant(states, "int64")
             else:
                 values[index] = np.stack([kind.from_config(config | {"seed": state})(shape) for state in states])
+            if getattr(layer, "unit_forget_bias", False) and variable.name == "bias":
+                forgetful.append((index, layer.units))
     for index, (number, states) in chosen.items():
         values[index] = _drawing(tuple(drawings))(states)[number].numpy()
-    for index, variable in enumerate(trained):
-        layer = owners[id(variable)]
-        if getattr(layer, "unit_forget_bias", False) and variable.name == "bias" and _initializer(layer, variable):
-            values[index][:, layer.units : 2 * layer.units] = 1
+    for index, units in forgetful:
+        values[index][:, units : 2 * units] = 1
     parts = [part for layer in layers for part in vars(layer).values()]
     parts += [part for whole in parts if isinstance(whole, list) for part in whole]
     generators = {id(part.state) for part in parts if isinstance(part, keras.random.SeedGenerator)}  # of dropout
