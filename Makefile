@@ -13,7 +13,7 @@ BROWSER_FLAG := $(shell [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DIS
 # One file, one process: the nets that it compiles are compiled once. The root's conftest.py says how many, in which order.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: help lab playground test evidence run html slides bench lock clean
+.PHONY: help lab test evidence run html slides bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -22,10 +22,6 @@ help:  ## show the verbs
 lab: $(READY)  ## open your own copy of the notebooks, in my_notebooks, in JupyterLab (prints the address)
 	$(BIN)/python tools/copy_notebooks.py
 	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=my_notebooks
-
-playground: $(READY)  ## open the playground of notebook 7 as a page of its own (prints the address)
-	$(PIP) $$(grep '^voila==' requirements-test.txt)
-	JUPYTER_PATH="$(CURDIR)/tools/page" $(BIN)/voila tools/page/playground.ipynb --template=playground $(BROWSER_FLAG)
 
 test: $(READY_TEST)  ## check the library and every stored output of the notebooks
 	$(BIN)/ruff check .

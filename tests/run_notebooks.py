@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 os.environ["TQDM_DISABLE"] = "1"  # a progress bar depends on the machine's speed, and must not be stored
 PICTURE = ROOT / ".github" / "picture.png"
+PLAYGROUND = "application/vnd.vgp.playground+json"  # in an output: it is the picture of a live instrument
 
 
 def run(path, twice=False):
@@ -53,6 +54,11 @@ def _last_line(notebook):
     return next((text.strip().splitlines()[-1] for text in reversed(texts) if text.strip()), "printed nothing")
 
 
+def alternative_text(cell, output):
+    """The words for who cannot see a figure: those of its cell; a live instrument's picture has its own."""
+    return output.data["text/plain"] if PLAYGROUND in output.data else cell.metadata.get("alt")
+
+
 def _store(notebook, path):
     """Keep the outputs, the figures with their alternative texts, without what differs from run to run (widgets)."""
     notebook.metadata.pop("widgets", None)
@@ -60,8 +66,8 @@ def _store(notebook, path):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-            if "image/png" in output.get("data", {}) and "alt" in cell.metadata:
-                output.metadata["image/png"] = {"alt": cell.metadata.alt}  # where nbconvert looks for it first
+            if "image/png" in output.get("data", {}) and alternative_text(cell, output):
+                output.metadata["image/png"] = {"alt": alternative_text(cell, output)}  # nbconvert looks here first
             if "readme" in cell.metadata.get("tags", []) and "image/png" in output.get("data", {}):
                 PICTURE.write_bytes(base64.b64decode(output["data"]["image/png"]))
     nbformat.write(notebook, path)

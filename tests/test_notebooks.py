@@ -6,7 +6,7 @@ import re
 import minutes
 import nbformat
 import pytest
-from run_notebooks import ROOT
+from run_notebooks import PLAYGROUND, ROOT, alternative_text
 
 import vgp_lib as vgp
 
@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 DEEPER = sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 ALL = [*NOTEBOOKS, *DEEPER, *SOLUTIONS]
+OPTIONS = {"setting", "controls", "views"}
 GLOSSARY = (ROOT / "notebooks" / "glossary.md").read_text(encoding="utf-8")
 
 
@@ -89,8 +90,19 @@ def test_every_figure_has_words_for_who_cannot_see_it(taught):
     for cell in code_cells(taught):
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
-                assert output.metadata.get("image/png", {}).get("alt") == cell.metadata.get("alt"), cell.source
-                assert len(cell.metadata.alt) >= 40
+                words = output.metadata.get("image/png", {}).get("alt")
+                assert words == alternative_text(cell, output) and len(words) >= 40, cell.source
+
+
+def test_every_instrument_is_compared_and_has_a_slide(taught):
+    """Strictly: no comment tells nbval to look away, and what is stored is what works without a kernel."""
+    assert "NBVAL" not in "".join(cell.source for cell in code_cells(taught))
+    slides = ["slide_type" in cell.metadata.get("slideshow", {}) for cell in taught.cells]
+    live = [number for number, cell in enumerate(taught.cells) if "vgp.playground(" in cell.source]
+    for before, number in zip([0, *live], live, strict=False):
+        stored = taught.cells[number].outputs[0].data
+        assert {PLAYGROUND, "image/png", "text/plain"} == set(stored) and stored[PLAYGROUND].keys() <= OPTIONS
+        assert any(slides[before + 1 : number + 1])
 
 
 # What a reader pays

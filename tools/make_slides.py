@@ -12,15 +12,14 @@ REVEAL = pathlib.Path(importlib.util.find_spec("pyreveal").origin).parent / "rev
 def build(target):
     """Write the decks of all notebooks into a folder; return their paths."""
     exporter = pages.Exporter("slides.html.j2")
-    styles = (REVEAL / "reveal.css", pages.TOOLS / "slides.css")
-    css = "\n".join([style.read_text(encoding="utf-8") for style in styles] + [pages.COLORS])
-    scripts = [(REVEAL / name).read_text(encoding="utf-8") for name in ("reveal.js", "plugin/notes.js")]
+    css = (REVEAL / "reveal.css").read_text(encoding="utf-8") + pages.css("slides.css")
+    engine = [(REVEAL / name).read_text(encoding="utf-8") for name in ("reveal.js", "plugin/notes.js")]
     target.mkdir(parents=True, exist_ok=True)
     decks = []
     for path in sorted(pages.ROOT.glob("notebooks/[0-9]*.ipynb")):
         notebook = pages.read(path)
         deck = target / f"{path.stem}.html"
-        html = exporter.page(notebook, title=pages.title(notebook), css=css, scripts=scripts)
+        html = exporter.page(notebook, title=pages.title(notebook), css=css, engine=engine)
         deck.write_text(html, encoding="utf-8")
         decks.append(deck)
     return decks

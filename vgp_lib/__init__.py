@@ -6,7 +6,7 @@ from vgp_lib.callbacks import StopAtNaN, WeightSnapshots
 from vgp_lib.classroom import checks
 from vgp_lib.classroom.guesses import guess, reveal
 from vgp_lib.classroom.ledger import claims, remedies
-from vgp_lib.classroom.sliders import draw_setting, playground
+from vgp_lib.classroom.widget import playground
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
 from vgp_lib.engine.diagnosis import Diagnosis, diagnose
 from vgp_lib.engine.theory import critical_scale, predict_profile
@@ -29,7 +29,7 @@ __all__ = [
         "checks",
     ),
     *("claims", "WeightSnapshots", "gradient_from_update", "percent_change", "make_spirals", "remedies"),
-    *("predict_profile", "critical_scale", "draw_setting", "build_rnn", "make_first_bit", "gradient_by_lag"),
+    *("predict_profile", "critical_scale", "build_rnn", "make_first_bit", "gradient_by_lag"),
     *("StopAtNaN", "update_ratios", "diagnose", "Diagnosis", "playground"),
 ]
 

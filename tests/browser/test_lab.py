@@ -1,4 +1,4 @@
-"""What a student does in JupyterLab: run a notebook, click a prediction, drag a slider of the playground."""
+"""What a student does in JupyterLab: run a notebook, click a prediction, move a slider of the playground."""
 
 import json
 import re
@@ -6,6 +6,9 @@ import time
 import urllib.request
 
 import nbformat
+import pytest
+
+from vgp_lib.classroom import _page
 
 FOREIGN = ("favicon", "api.github.com", "status of 404", "ERR_INTERNET_DISCONNECTED")  # JupyterLab's own
 
@@ -60,26 +63,64 @@ def test_a_prediction_is_clicked_and_compared_while_all_cells_run(page, lab):
     assert not ours(page.errors)
 
 
-def test_the_playground_s_figure_follows_a_slider(page, lab):
-    write_notebook(lab, "sliders", "import vgp_lib as vgp\n\nvgp.playground()")
-    open_notebook(page, lab, "sliders")
-    run_all(page)
-    picture = page.get_by_role("img", name=re.compile("^delta, first over last"))
-    picture.wait_for(timeout=60_000)
-    before, words = picture.get_attribute("src"), picture.get_attribute("alt")
-    assert "about 1e-6" in words
-    handle = page.get_by_role("slider").first
-    box = handle.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 60, y, steps=5)
-    assert picture.get_attribute("src") == before  # not before the release
-    page.mouse.up()
-    page.wait_for_function("before => document.querySelector('img[alt^=delta]')?.src !== before", arg=before)
-    assert picture.get_attribute("alt") != words
-    page.get_by_text("VANISHING").wait_for(timeout=30_000)
+def test_the_playground_lives_in_the_notebook_and_shares_its_setting_with_python(page, lab):
+    weights = "[layer.get_weights()[0] for layer in play.model().layers if layer.get_weights()]"
+    write_notebook(
+        lab,
+        "playground",
+        "import json\nimport vgp_lib as vgp\n\nplay = vgp.playground(hidden_layers=3, units=4)\nplay",
+        'print("setting", json.dumps(play.setting))',
+        'play.setting = {**play.setting, "hidden_layers": 7, "activation": "tanh", "scale": 2}',
+        f'print("weights", json.dumps([w.ravel().tolist() for w in {weights}]))',
+    )
+    open_notebook(page, lab, "playground")
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    run_cell(page, cells.nth(0))
+    ladder = page.get_by_role("img", name=re.compile("^delta, first over last"))
+    ladder.wait_for(timeout=60_000)
+    before, slider = ladder.get_attribute("aria-label"), page.get_by_role("slider", name="hidden layers")
+    assert slider.get_attribute("aria-valuetext") == "3"
+    slider.focus()
+    page.keyboard.press("ArrowRight")  # which JupyterLab itself would take, to open a heading
+    assert slider.get_attribute("aria-valuetext") == "4"
+    page.wait_for_function("said => document.querySelector('[data-part=ladder]').ariaLabel !== said", arg=before)
+    page.get_by_text("VANISHING").or_(page.get_by_text("HEALTHY")).first.wait_for(timeout=30_000)
+    for _ in range(20):  # the kernel hears of the slider in a thread of its own, and a cell may be run before
+        run_cell(page, cells.nth(1))
+        setting = json.loads(printed(cells.nth(1), "setting"))
+        if setting["hidden_layers"] == 4:
+            break
+        page.wait_for_timeout(200)
+    assert setting["hidden_layers"] == 4 and setting["units"] == 4 and setting["activation"] == "sigmoid"
+    run_cell(page, cells.nth(2))
+    moved = "document.querySelector('[data-key=hidden_layers]').getAttribute('aria-valuetext') === '7'"
+    page.wait_for_function(moved, timeout=30_000)
+    assert page.locator("[data-key=activation]").input_value() == "tanh"
+    assert page.locator("[data-key=scale]").get_attribute("aria-valuetext") == "2"
+    run_cell(page, cells.nth(3))
+    weights = json.loads(printed(cells.nth(3), "weights"))
+    # JupyterLab keeps the script to itself; the same one, loaded once more, tells what the page drew.
+    page.evaluate(f"() => {{ {_page.script()}; window.drawn = VGP.engine.build; }}")
+    setting |= {"hidden_layers": 7, "activation": "tanh", "scale": 2}
+    drawn = page.evaluate("s => window.drawn(s, s.seed).layers.map(layer => Array.from(layer.kernel))", setting)
+    assert len(drawn) == 8
+    for built, shown in zip(weights, drawn, strict=True):
+        assert built == pytest.approx(shown, rel=1e-5, abs=1e-7)
     assert not ours(page.errors)
+
+
+def run_cell(page, cell):
+    """Run a cell, and wait until the kernel has done it."""
+    cell.locator(".jp-InputPrompt").click()
+    page.keyboard.press("Control+Enter")
+    cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]:")).wait_for(timeout=90_000)
+
+
+def printed(cell, word):
+    """What the cell has printed after a word."""
+    output = cell.locator(".jp-OutputArea-output").get_by_text(re.compile(f"^{word}"))
+    output.wait_for(timeout=30_000)
+    return output.inner_text().removeprefix(word)
 
 
 def test_an_exercise_is_answered_wrong_and_then_right(page, lab):

@@ -1,1 +1,1 @@
-"""What the notebooks use beside the instruments: guesses, checks, the ledger and sliders."""
+"""What the notebooks use beside the instruments: guesses, checks, the ledger and the playground."""

@@ -16,10 +16,9 @@ import numpy as np
 from scipy.special import expit as sigmoid
 
 from vgp_lib import plots
-from vgp_lib.classroom._setting import profile
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
 from vgp_lib.engine.diagnosis import diagnose
-from vgp_lib.engine.theory import elementwise
+from vgp_lib.engine.theory import elementwise, predict_profile
 from vgp_lib.engine.training import train
 from vgp_lib.layers import gradient_by_lag, inspect_layers
 from vgp_lib.models import build_mlp, build_rnn
@@ -230,11 +229,15 @@ def two_snapshots(mean_gradient, weight):
     return "Seven steps make a sum; and Adam's first step does not tell a gradient of 2 from one of 0.02."
 
 
+def _predicted_ratio(layers, weights="glorot_uniform"):
+    return predict_profile("sigmoid", weights, [2] + layers * [10], load_moons().x_train).delta_ratio
+
+
 @_exercise
 def deepest_sigmoid(depth):
     """03 A: the largest number of sigmoid layers with a predicted delta ratio of at least 1e-2."""
     depth = _number(depth, whole=True, least=1, most=12)
-    here, deeper = (profile(layers).delta_ratio for layers in (depth, depth + 1))
+    here, deeper = (_predicted_ratio(layers) for layers in (depth, depth + 1))
     _hint_if(here < 1e-2, f"Too deep: {depth - 1} steps leave {here:.1g}.")
     _hint_if(deeper >= 1e-2, "One more layer is allowed: L layers have L - 1 steps between them.")
     return "Three steps of 0.236 leave 0.013. No net was run."
@@ -360,7 +363,7 @@ def scale_of_the_sigmoid(sigma_w):
     """05 B: the smallest whole σ_w with which 12 sigmoid layers are predicted a delta ratio of at least a tenth."""
     sigma_w = _number(sigma_w, whole=True, least=1, most=100)
     sizes = (keras.initializers.VarianceScaling(size**2, mode="fan_in") for size in (sigma_w, max(sigma_w - 1, 0.5)))
-    ratio, smaller = (profile(12, kernel_initializer=weights).delta_ratio for weights in sizes)
+    ratio, smaller = (_predicted_ratio(12, weights) for weights in sizes)
     _hint_if(ratio < 0.1, f"About {ratio:.1g} of delta is left after eleven steps: larger weights.")
     _hint_if(smaller >= 0.1, f"Enough is left, about {ratio:.1g}. But a smaller whole number will do, too.")
     return f"Theory agrees: {ratio:.2g} is left with your σ_w, and {smaller:.2g} with one less."

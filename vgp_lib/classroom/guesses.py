@@ -90,7 +90,9 @@ class _Shown:
         self.widget, self.text = widget, text
 
     def _repr_mimebundle_(self, **options):
-        return {**self.widget._repr_mimebundle_(**options), "text/plain": self.text}
+        # Not the widget's own answer: ipywidgets 7, which Colab has, gives none.
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": self.text}
 
     def __repr__(self):
         return self.text
