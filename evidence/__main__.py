@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 import vgp_lib as vgp
-from evidence import claims, diagnosis, remedies, tables
+from evidence import claims, diagnosis, real_programs, remedies, tables
 from vgp_lib.classroom import ledger
 
 
@@ -51,7 +51,12 @@ def main(arguments=None):
         "diagnosis", help="score diagnose on the zoo (25 minutes) and write the runs to data"
     )
     benchmark.add_argument("--quick", action="store_true", help="a sixteenth of the zoo (minutes), nothing written")
+    wild = commands.add_parser("programs", help="score diagnose on programs of strangers and write the answers to data")
+    wild.add_argument("--quick", action="store_true", help="seed 0 only, nothing written")
+    wild.add_argument("--label", action="store_true", help="train the programs anew for their labels (half an hour)")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "programs":
+        return real_programs.measure(chosen.quick, chosen.label)
     if chosen.command:
         return diagnosis.measure(chosen.quick)
     if chosen.store:

@@ -168,7 +168,7 @@ def test_the_verdict_on_a_net_that_learns_is_healthy_and_the_net_stays_as_it_was
     model = make()
     before = [weight.copy() for weight in model.get_weights()]
     found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.Adam(0.02))
-    assert (found.verdict, found.try_next) == ("healthy", "nothing to change")
+    assert found.verdict == "healthy" and found.try_next.startswith("nothing to change; train for at least ")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -177,6 +177,8 @@ def test_the_verdict_on_a_net_that_learns_is_healthy_and_the_net_stays_as_it_was
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_model_outside_of_the_limits_is_refused_in_words(call, make, words):
     model = make()
+    if call is diagnose and not model.built:
+        return call(model, X, Y)  # on a copy, see test_remedies.py
     sequences = any(isinstance(layer, layers.RNN) for layer in model.layers)
     x = X.reshape(24, 2, 2) if sequences else X
     y = np.repeat(Y[:, None, None], 2, axis=1) if words.startswith("A mask") else Y
@@ -194,7 +196,7 @@ LABELS_AND_LOSSES = {
 @pytest.mark.parametrize(("y", "loss", "words"), LABELS_AND_LOSSES.values(), ids=LABELS_AND_LOSSES)
 def test_labels_and_losses_are_taken_or_refused_in_words(call, y, loss, words):
     model = sequential(layers.Dense(5, "tanh"), head())
-    if words is None:
+    if words is None or (call is diagnose and "takes labels" in words):  # of which it speaks, see test_head.py
         return call(model, X, y, loss)
     with pytest.raises((ValueError, TypeError), match=words):
         call(model, X, y, loss)

@@ -102,7 +102,8 @@ LEVELS = [
     *(f"vgp_lib.{name}" for name in ("updates", "data", "models")),
     "vgp_lib.engine._backpropagation",
     *(f"vgp_lib.{name}" for name in ("layers", "callbacks", "plots")),
-    *(f"vgp_lib.engine.{name}" for name in ("_band", "theory", "training", "diagnosis")),
+    *(f"vgp_lib.engine.{name}" for name in ("_band", "theory", "training")),
+    *(f"vgp_lib.engine.{name}" for name in ("_head", "_rehearsal", "_remedies", "diagnosis")),
     *(f"vgp_lib.classroom{name}" for name in ("", "._page", ".ledger", ".guesses", ".checks", ".widget")),
     "vgp_lib",
 ]
@@ -139,7 +140,9 @@ def test_the_house_keeps_its_size():
     lines = {path.as_posix(): len(path.read_bytes().splitlines()) for path in (ROOT / "vgp_lib").rglob("*.py")}
     instruments = [f"vgp_lib/{name}.py" for name in ("updates", "data", "models", "callbacks", "layers", "plots")]
     assert sum(number for path, number in lines.items() if path.endswith(tuple(instruments))) <= 1100
-    assert sum(lines.values()) <= 3910  # 3,400 is the aim
+    assert (
+        sum(lines.values()) <= 4660
+    )  # 3,400 is the aim; the look at the last layer and the trials of remedies came after
     long = [
         f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
         for name, tree in TREES.items()

@@ -95,18 +95,19 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     return report(Backpropagation(model, x, y, loss))
 
 
-def report(run) -> LayerReport:
-    """Reduce what a `Backpropagation` recorded to the numbers of `inspect_layers`."""
+def report(run, kernels=True) -> LayerReport:
+    """Reduce what a `Backpropagation` recorded to the numbers of `inspect_layers`; nan for kernels, if not wanted."""
     with np.errstate(invalid="ignore", over="ignore"):  # where the net overflowed, the report says inf or nan
-        columns = [_measure_layer(run, probe, delta) for probe, delta in zip(run.probes, run.deltas, strict=True)]
+        pairs = zip(run.probes, run.deltas, strict=True)
+        columns = [_measure_layer(run, probe, delta, kernels) for probe, delta in pairs]
     return LayerReport([probe.layer.name for probe in run.probes], *np.array(columns).T)
 
 
-def _measure_layer(run, probe, deltas):
+def _measure_layer(run, probe, deltas, kernels):
     """Compute the layer's numbers, in the order of `LayerReport`."""
     activations = per_sample(probe.activations, run.samples)
-    slopes = np.concatenate([np.ravel(slope) for slope in probe.slopes])
-    batch, own = run.kernel_gradients(probe, deltas)
+    slopes = np.concatenate([np.ravel(slope) for slope in probe.slopes] or [[np.nan]])
+    batch, own = run.kernel_gradients(probe, deltas) if kernels else (np.nan, np.nan)
     return (
         activations.mean(),
         activations.std(),

@@ -142,6 +142,25 @@ def test_ten_steps_are_those_of_keras(engine, optimizer, kind):
     check_trained(engine, setting | {"batch_normalization": kind == "normalized"})
 
 
+@pytest.mark.parametrize("optimizer", ["Adam", "RMSprop"])
+def test_out_of_float32_s_range_an_optimizer_goes_as_keras_s(engine, optimizer):
+    """The square of a gradient of 1e20 is infinite there; what follows is a verdict's business."""
+    gradients = np.array([1e20, -3e15, 1e-30, 0.5], "float32")
+    variable, theirs = keras.Variable(np.ones(4, "float32")), getattr(keras.optimizers, optimizer)(0.3)
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            theirs.apply([keras.ops.convert_to_tensor(gradients)], [variable])
+    ours = engine.evaluate(
+        """([name, found]) => {
+            const optimizer = VGP.engine.makeOptimizer(name, 0.3), weights = new Float32Array(4).fill(1);
+            for (let step = 0; step < 3; step++) optimizer.step([weights], [Float32Array.from(found)]);
+            return Array.from(weights);
+        }""",
+        [optimizer, gradients.tolist()],
+    )
+    np.testing.assert_allclose(ours, variable.numpy(), rtol=1e-4)
+
+
 UPDATES = """setting => {
     const {engine} = VGP, net = engine.build(setting, setting.seed);
     engine.inspect(net, engine.data[setting.data]);

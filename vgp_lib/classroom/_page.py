@@ -13,7 +13,7 @@ from scipy.special import erfcx, ndtr, ndtri
 
 from vgp_lib import plots
 from vgp_lib.data import load_moons, make_first_bit, make_spirals
-from vgp_lib.engine import diagnosis, theory
+from vgp_lib.engine import _rehearsal, _remedies, diagnosis, theory
 from vgp_lib.models import build_mlp
 
 _FACTORS = [round(factor, 2) for factor in np.arange(0.05, 2.001, 0.01).tolist()]
@@ -137,7 +137,11 @@ def constants():
         "net": _NET,
         "batch_size": 32,
         "solved": 0.95,
-        **{name: getattr(diagnosis, f"_{name.upper()}") for name in ("steps", "learned", "faint", "loud", "open")},
+        "steps": _rehearsal.STEPS,
+        "learned": _rehearsal.LEARNED,
+        "faint": diagnosis.FAINT,
+        "loud": diagnosis.LOUD,
+        "open": _remedies.OPEN,
     }
 
 

@@ -305,13 +305,14 @@ const VGP = (function factory(C) {
       arrays.forEach((array, index) => {
         const g = found[index], [m, v] = (memory[index] ??= [new Float32Array(g.length), new Float32Array(g.length)]);
         for (let i = 0; i < g.length; i++) {
+          const square = fround(g[i] * g[i]); // infinite from 2e19 on, as in Keras
           if (name === "SGD") array[i] -= rate * g[i];
           else if (name === "RMSprop") {
-            v[i] = rho * v[i] + (1 - rho) * g[i] * g[i];
+            v[i] = rho * v[i] + (1 - rho) * square;
             array[i] -= (rate * g[i]) / Math.sqrt(v[i] + epsilon);
           } else {
             m[i] += (g[i] - m[i]) * (1 - beta_1);
-            v[i] += (g[i] * g[i] - v[i]) * (1 - beta_2);
+            v[i] += (square - v[i]) * (1 - beta_2);
             array[i] -= (alpha * m[i]) / (Math.sqrt(v[i]) + epsilon);
           }
         }
@@ -357,7 +358,7 @@ const VGP = (function factory(C) {
   const hidden = (values) => values.slice(0, -1);
   const nameOf = ({ before }, l) => (l === before.dead.length - 1 ? "output" : `hidden_${l + 1}`);
   const reach = ({ delta_rms: rms }) => hidden(rms).map((value) => value / rms[rms.length - 1]);
-  const inRange = ({ losses, after }) => after !== null && [...losses, ...after.delta_rms].every(Number.isFinite);
+  const finite = ({ delta_rms: rms }) => rms.every(Number.isFinite);
 
   /** Rehearse a training on the whole batch and tell what the gradient is: `diagnose`, for the nets of the page. */
   function* verdict(setting, seed, data, net = build(setting, seed)) {
@@ -381,18 +382,20 @@ const VGP = (function factory(C) {
     yield { verdict: word, layer: layer === null ? null : nameOf(found, layer), ...explain(found, word, layer) };
   }
 
+  const lastTenth = (losses) => average(losses.slice(-Math.floor(losses.length / 10))); // a single step may jump
+
   function hasLearned({ losses, shuffled }) {
-    const last = average(losses.slice(-Math.floor(losses.length / 10))); // a single step may jump
-    return shuffled - last > (1 - C.learned) * Math.abs(shuffled);
+    return shuffled - lastTenth(losses) > (1 - C.learned) * Math.abs(shuffled);
   }
 
   /** The verdict and the index of the layer that it names, or null: `_decide` of engine/diagnosis.py. */
   function decide(found) {
     const place = (values, choose) => values.indexOf(choose(...values));
-    if (!inRange(found))
-      return ["exploding", place(found.before.delta_rms.map((rms) => (Number.isNaN(rms) ? Infinity : rms)), Math.max)];
+    const largest = place(found.before.delta_rms.map((rms) => (Number.isNaN(rms) ? Infinity : rms)), Math.max);
+    if (!found.after || !found.losses.every(Number.isFinite)) return ["exploding", largest];
     if (hasLearned(found)) return ["healthy", null];
     for (const seen of [found.before, found.after]) { // what was there first is the cause
+      if (!finite(seen)) return ["exploding", largest];
       const ratios = reach(seen), dead = hidden(seen.dead).indexOf(1);
       if (dead >= 0) return ["dead", dead];
       if (ratios.some(Number.isNaN)) return ["vanishing", ratios.length];
@@ -405,11 +408,17 @@ const VGP = (function factory(C) {
   /** Reason and next line, in the words of `diagnose`. */
   function explain(found, word, layer) {
     const { setting, before } = found, course = describeCourse(found);
-    if (word === "healthy" && hasLearned(found))
-      return { because: `The net answers to its input: ${course}.`, try_next: "nothing to change" };
+    const { losses } = found, last = lastTenth(losses);
+    if (word === "healthy" && hasLearned(found)) {
+      const far = losses[0] - last > (1 - C.learned) * Math.abs(found.shuffled);
+      const needed = losses.findIndex((loss) => loss - last <= 0.1 * (losses[0] - last));
+      const long = far && needed ? `; train for at least ${needed} steps` : "";
+      return { because: `The net answers to its input: ${course}.`, try_next: `nothing to change${long}` };
+    }
     if (word === "healthy") {
-      const because = `Every layer gets a gradient, but ${course}: too few steps, too small a step or too small a net.`;
-      return { because, try_next: `optimizer = ${optimizerCode(setting, 10)}` };
+      const because = "Not the gradient: every layer gets one, but the net learns no more than a constant would";
+      const factor = last <= losses[0] ? 10 : 0.1;
+      return { because: `${because}; ${course}.`, try_next: `optimizer = ${optimizerCode(setting, factor)}` };
     }
     const shown = { dead: hidden(before.dead).map((share) => share === 1) };
     shown.exploding = reach(before).map((ratio) => ratio > C.loud);
@@ -424,7 +433,7 @@ const VGP = (function factory(C) {
     if (word === "dead")
       return `${when(before.dead[layer] === 1)} all units of ${at} give 0 for all samples, no gradient passes it`;
     const largest = powerOfTen(before.delta_rms[layer]);
-    if (!after || !losses.every(Number.isFinite))
+    if (!after || !losses.every(Number.isFinite) || !finite(before) || !finite(after))
       return `The steps run out of range; before them ${at} had the largest delta, ${largest}`;
     if (layer === before.dead.length - 1) return `Not even ${at} gets a gradient: its answers are saturated`;
     const shares = [reach(before)[layer], reach(after)[layer]];
@@ -446,11 +455,12 @@ const VGP = (function factory(C) {
     if (!sickBefore) return `optimizer = ${optimizerCode(setting, 0.1, word === "exploding")}`;
     if (normalized && word !== "dead")
       return "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block";
-    if (name === "he_normal" && scale === 1 && open && word !== "dead") return "keras.layers.BatchNormalization()";
+    if (name === "he_normal" && scale === 1 && open && word !== "dead") return "keras.layers.BatchNormalization()  # behind every hidden layer";
     const next = word === "dead" ? "leaky_relu" : open ? activation : "relu", size = isOutput ? 1 : units;
+    const where = setting.hidden_layers > 1 ? "  # in every hidden layer" : "";
     return normalized && !isOutput
-      ? `keras.layers.Dense(${size}, kernel_initializer="he_normal"), keras.layers.Activation("${next}")`
-      : `keras.layers.Dense(${size}, activation="${next}", kernel_initializer="he_normal")`;
+      ? `keras.layers.Dense(${size}, kernel_initializer="he_normal"), keras.layers.Activation("${next}")${where}`
+      : `keras.layers.Dense(${size}, activation="${next}", kernel_initializer="he_normal")${where}`;
   }
 
   /** A number as Python writes it: 1.0, 0.1, 1e-05. */
@@ -1037,7 +1047,7 @@ print(runs)
       const of = (row, l) => row[name][l] / (relative ? row[name][depth - 1] : 1);
       const columns = range(0, depth - 1).map((l) => rows.map((row) => of(row, l)));
       const [low, high] = [0.1, 0.9].map((p) => columns.map((column) => quantileOf(column, p)));
-      return { low, high, label: "80 % of 32 seeds", stale: this.band.key !== this.key() };
+      return { low, high, label: "80 % of 32 random starts", stale: this.band.key !== this.key() };
     }
 
     drawLadders() {
@@ -1056,17 +1066,17 @@ print(runs)
       if (network) drawNetwork(network, width, setting, found.delta_rms);
       network?.setAttribute("aria-label", `The network, its layers coloured by delta. ${this.said}`);
       const layers = { xlabel: "hidden layer, input side first", x: range(1, depth) };
-      const predictedLine = { y: predicted[key], kind: "predicted", label: "mean-field theory" };
+      const predictedLine = { y: predicted[key], kind: "predicted", label: "theory for wide layers" };
       const title = `${shows} before training, seed ${setting.seed}`, lines = [mine(values), predictedLine];
       this.show("ladder", { ...layers, title, ylabel: "relative to the last", band, lines }, this.said);
-      const forth = { ...layers, title: "Forward: the points' differences", ylabel: "spread over the points" };
+      const forth = { ...layers, title: "Forward: does the net still tell points apart?", ylabel: "spread over the points" };
       Object.assign(forth, { lines: [mine(spread)], band: this.bandOf("sample_spread") });
       this.show("spread", forth, `Spread of the activations over the points, last over first layer: about ${kept}.`);
       if (!this.views.includes("updates")) return;
       const updates = { xlabel: "layer, the output layer last", x: range(1, depth + 1), lines: [mine(ratios)] };
       updates.title = `First step of ${setting.optimizer}(${setting.learning_rate})`;
       updates.ylabel = "update ratio |ΔW| / |W|";
-      updates.levels = [{ value: 1e-3, label: "rule of thumb: 1e-3" }];
+      updates.levels = [{ value: 1e-3, label: "often good: about 1e-3" }];
       const [low, high] = [ratios[0], ratios[depth]].map(powerOfTen);
       this.show("updates", updates, `Update ratio: first layer ${low}, output layer ${high}.`);
     }
@@ -1079,7 +1089,8 @@ print(runs)
       if (this.address && location.hash !== toAddress(setting)) history.replaceState(null, "", toAddress(setting));
       if (this.part("code")) this.part("code").textContent = toPython(setting);
       if (!box) return;
-      box.textContent = "The verdict follows …";
+      box.textContent = `Verdict: rehearsing ${C.steps} training steps …`;
+      box.classList.remove("sick");
       const tell = ({ verdict: word, layer, because, try_next: next }) => {
         const said = `<b>${word.toUpperCase()}</b>${layer ? ` at ${layer}` : ""}<br>${escape(because)}`;
         box.innerHTML = `${said}<br>Try next: <code>${escape(next)}</code>`;
@@ -1123,7 +1134,7 @@ print(runs)
       const levels = [{ value: Math.LN2, label: "ln 2: what guessing costs" }], done = losses.length;
       if (data.line) levels.push({ value: data.line, label: `a straight line: ${data.line}` });
       const after = `loss ${short(losses[done - 1] ?? NaN)}, accuracy ${Math.round(100 * this.accuracy)} %`;
-      const words = done ? `Seed ${setting.seed} after ${done} epochs: ${after}.` : "Not trained yet.";
+      const words = done ? `Seed ${setting.seed} after ${done} epoch${done === 1 ? "" : "s"}: ${after}.` : "Not trained yet.";
       const x = range(1, Math.max(EPOCHS, done));
       const lines = [{ y: losses, kind: "measured", label: `seed ${setting.seed}` }];
       const picture = { title: "Loss while training", xlabel: "epoch", x, limits: [0, 1], marks: false, levels, lines };

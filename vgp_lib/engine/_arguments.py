@@ -1,5 +1,6 @@
 """Checks of arguments that several modules share: each returns what was given in one form, or says what to give."""
 
+from collections.abc import Iterator
 from numbers import Integral, Real
 
 import keras
@@ -51,7 +52,10 @@ def batch(x, y):
     x, y = one_array("x", x), one_array("y", y)
     for name, values in {"x": x, "y": y}.items():
         if values.dtype.kind not in "biufV":  # V: bfloat16
-            raise TypeError(f"{name} has dtype {values.dtype}; give one array of numbers, samples along the first axis")
+            message = f"{name} has dtype {values.dtype}; give one array of numbers, samples along the first axis"
+            if values.dtype.kind in "OUS" and values.size > 1:
+                message += f": {name}.astype('float32'), or for names np.unique({name}, return_inverse=True)[1]"
+            raise TypeError(message)
         if values.size == 0 or values.ndim == 0:
             raise ValueError(f"{name} has shape {values.shape}; give at least one sample, along the first axis")
         if not np.isfinite(values).all():
@@ -59,6 +63,46 @@ def batch(x, y):
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} samples and y has {len(y)}; give one target per sample")
     return x, y
+
+
+def some_samples(x, y, at_least):
+    """Return x and y as arrays: of what `fit` takes, lists of one array and data sets too, of which some batches."""
+    if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+        if y is not None:
+            raise ValueError(f"x is a {type(x).__name__}, which holds the targets too; leave y out")
+        return _first_batches(x, at_least)
+    if isinstance(x, Iterator):
+        message = "to read it would use up a batch of yours; take one yourself, x, y = next(generator), and give that"
+        raise TypeError(f"x is a {type(x).__name__}: {message}")
+    if y is None:
+        raise ValueError("y is None; give the targets, one per sample")
+    return batch(alone(x), alone(y))
+
+
+def alone(values):
+    """Take the one array out of a list, tuple or dict of one, as `fit` does."""
+    parts = list(values.values()) if isinstance(values, dict) else values
+    one = isinstance(parts, (list, tuple)) and len(parts) == 1
+    return (
+        parts[0] if one and (hasattr(parts[0], "shape") or callable(parts[0]) or isinstance(parts[0], str)) else values
+    )
+
+
+def _first_batches(batches, at_least):
+    found, count = [], 0
+    number = range(len(batches)) if isinstance(batches, keras.utils.PyDataset) else None
+    for part in batches if number is None else map(batches.__getitem__, number):
+        if not isinstance(part, tuple) or len(part) < 2:
+            raise ValueError(
+                "The data set gives no pairs (x, y); give one such as from_tensor_slices((x, y)).batch(32)"
+            )
+        found.append([alone(one) for one in part[:2]])
+        count += len(found[-1][0])
+        if count >= at_least:
+            break
+    if not found:
+        raise ValueError("The data set is empty; give one with at least one batch")
+    return batch(*(np.concatenate([one[index] for one in found]) for index in range(2)))
 
 
 def optimizer(identifier):
@@ -76,9 +120,7 @@ def loss_and_targets(loss, y, prediction):
     """Return what `fit` would take: a loss of (y_true, y_pred), one value per sample (and time step), and y for it."""
     if not tf.is_tensor(prediction):
         raise TypeError(f"The model gives a {type(prediction).__name__}, not one tensor; give a model with one output")
-    if _keras.mask_of(prediction) is not None:
-        message = "A mask reaches the output of the model. fit weighs the loss by it, vgp_lib does not; "
-        raise ValueError(message + "end the model with a layer that answers once per sample")
+    check_mask(prediction)
     function = _resolve(loss)
     name = getattr(function, "__name__", None) or getattr(function, "name", "")
     if y.ndim == len(prediction.shape) - 1 and prediction.shape[-1] == 1:
@@ -100,6 +142,13 @@ def loss_and_targets(loss, y, prediction):
     if not _keras.is_keras(function):
         _check_gradient(call, loss, y, prediction)
     return call, y
+
+
+def check_mask(prediction):
+    """Raise `ValueError` if a mask comes with a model's answer."""
+    if _keras.mask_of(prediction) is not None:
+        message = "A mask reaches the output of the model. fit weighs the loss by it, vgp_lib does not; "
+        raise ValueError(message + "end the model with a layer that answers once per sample")
 
 
 def _resolve(loss):

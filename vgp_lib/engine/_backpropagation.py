@@ -37,11 +37,13 @@ class Probe:
 class Backpropagation:
     """One batch forward and backward: arguments of `inspect_layers`, and pairs of a variable and the value to take.
 
+    Without `slopes`, a net with recurrent layers is measured without them: they need the time steps unrolled.
+
     It has `probes`, one for each layer with a kernel, in the order of the forward pass; `deltas`, for each probe dL/dz
     of every call; `originals`, from the id of a probe's layer to the model's; `loss`, the mean over the `samples`.
     """
 
-    def __init__(self, model, x, y, loss, values=()):
+    def __init__(self, model, x, y, loss, values=(), slopes=True):
         _keras.layers_with_kernel(model)
         broken = broken_layer(model)
         if broken:
@@ -50,17 +52,38 @@ class Backpropagation:
         x, y = _arguments.batch(x, y)
         if not all(layer.built for layer in _keras.all_layers(model)):
             model(x[:1])  # an activation layer inside a Dense layer is built when it is first called
+        self._slopes = slopes or not _keras.loops_over_time(model)
         self.samples, self.values, self.probes = len(x), values, []
         self._origins = {}  # id of a tensor that holds z, or z normalized -> the tensor, its probe, which call of it
         double, self.originals = _keras.twin(model, in_float32=True)
-        # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
-        with keras.StatelessScope(values), tf.GradientTape() as self._tape:
-            self._attach(double)
-            prediction = double(x, training=True)
-            function, y = _arguments.loss_and_targets(loss, y, prediction)
-            self.loss = tf.reduce_mean(function(y, prediction))
-        outputs = [probe.outputs for probe in self.probes]
-        self.deltas = self._tape.gradient(self.loss, outputs, unconnected_gradients="zero")
+        self._attach(double)
+        self._measure(model, double, x, y, loss)
+
+    def _measure(self, model, double, x, y, loss):
+        given = None  # the loss and the targets for it
+
+        def predict(x):
+            with keras.StatelessScope(self.values):
+                prediction = _keras.twin(model, in_float32=True)[0](x, training=True)
+            _arguments.check_mask(prediction)  # which does not leave a traced function
+            return prediction
+
+        def measure(x):
+            # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
+            with keras.StatelessScope(self.values), tf.GradientTape() as self._tape:
+                prediction = double(x, training=True)
+                function, targets = given or _arguments.loss_and_targets(loss, y, prediction)
+                mean = tf.reduce_mean(function(targets, prediction))
+            outputs = [probe.outputs for probe in self.probes]
+            deltas = self._tape.gradient(mean, outputs, unconnected_gradients="zero")
+            return mean, deltas, [(one.inputs, one.outputs, one.slopes, one.activations) for one in self.probes]
+
+        if not self._slopes:  # the loops over time run much faster traced; but y is compared with real predictions
+            given = _arguments.loss_and_targets(loss, y, tf.function(predict, autograph=False)(x))
+            measure = tf.function(measure, autograph=False)
+        self.loss, self.deltas, recorded = measure(tf.convert_to_tensor(x))
+        for probe, parts in zip(self.probes, recorded, strict=True):
+            probe.inputs, probe.outputs, probe.slopes, probe.activations = parts
 
     def _attach(self, double):
         everything, kernels = _keras.all_layers(double), _keras.layers_with_kernel(double)
@@ -80,7 +103,7 @@ class Backpropagation:
         def activation(z):
             if not recurrent:
                 self._record_z(probe, z)
-            probe.slopes.append(_slope(original, z))
+            probe.slopes.append(self._slope(original, z))
             return original(z)
 
         def call(inputs, *args, **kwargs):
@@ -104,10 +127,13 @@ class Backpropagation:
         if recurrent:
             # Unrolled, the loop calls the cell once per time step; else once more, to learn the shapes.
             _keras.override(owner, dropout=0.0)
-            _keras.override(layer, unroll=True)
-        if hasattr(owner, "activation"):
+            _keras.override(layer, unroll=self._slopes)
+        if hasattr(owner, "activation") and (self._slopes or not recurrent):
             _keras.override(owner, activation=activation)
         _keras.override(layer, call=call)
+
+    def _slope(self, activation, z):
+        return _slope(activation, z) if self._slopes else tf.constant(np.nan)
 
     def _record_z(self, probe, z):
         self._tape.watch(z)
@@ -121,7 +147,7 @@ class Backpropagation:
             output = run(z, *args, **kwargs)
             _, probe, index = self._origins.get(id(z), (None, None, None))
             if probe and isinstance(layer, _ACTIVATION_LAYERS):
-                probe.slopes[index], probe.activations[index] = _slope(run, z), output
+                probe.slopes[index], probe.activations[index] = self._slope(run, z), output
             elif probe and getattr(output, "shape", None) == z.shape:
                 self._origins[id(output)] = output, probe, index
             return output

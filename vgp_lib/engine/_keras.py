@@ -6,7 +6,9 @@ tests/test_keras.py by what it does, so that a change in Keras turns a test red 
 
 import contextlib
 import copy
+import itertools
 import logging
+import random
 import types
 
 import keras
@@ -36,10 +38,17 @@ def all_layers(layer):
 def kernel_layers(model, x=None):
     """List the layers of a built model that have a kernel, in the order of the forward pass; of x the first sample."""
     found = layers_with_kernel(model)
-    # The order of a `call` that Keras has not written is seen by calling it.
-    if len(found) > 1 and any(layer._layers and not is_keras(type(layer).call) for layer in all_layers(model)):
-        found = [layer for layer in _call_order(model, x) if any(layer is other for other in found)]
+    if len(found) > 1:
+        found = [layer for layer in forward_order(model, x) if any(layer is other for other in found)]
     return found
+
+
+def forward_order(model, x=None):
+    """List a built model and all layers inside it, in the order in which they are first called."""
+    found = all_layers(model)
+    # The order of a `call` that Keras has not written is seen by calling it.
+    own = any(layer._layers and not is_keras(type(layer).call) for layer in found)
+    return _call_order(model, x) if own else found
 
 
 def layers_with_kernel(model):
@@ -134,6 +143,65 @@ def override(layer, **attributes):
             raise RuntimeError(f"Keras {keras.__version__} does not let vgp_lib replace {type(layer).__name__}.{name}")
 
 
+def built(model, x):
+    """Return a model, or, if it is not built yet, a copy with the weights that `fit` would draw for inputs like x."""
+    if not isinstance(model, keras.Model) or model.built:
+        return model
+    copy = rebuild(model, keep=False, seeds=False)
+    if copy is None:
+        message = f"The model {model.name!r} is not built, and cannot be copied from a configuration; "
+        raise ValueError(f"{message}call it once: model(x[:1])")
+    if not copy.built:
+        copy.build((None, *x.shape[1:]))
+    return copy
+
+
+def rebuild(model, change=lambda layer: None, keep=True, seeds=True):
+    """Build a Sequential or functional model anew; None where a layer, or the model, has no configuration for that.
+
+    Args:
+        change: gives for a layer another one in its place, or None.
+        keep: layers that are not changed keep their weights; else they draw anew.
+        seeds: initializers without a seed draw by one that depends on the place alone; else as `fit` would.
+    """
+    number = itertools.count()
+
+    def seeded(value):
+        if isinstance(value, dict):
+            return {
+                key: next(number) if key == "seed" and part is None else seeded(part) for key, part in value.items()
+            }
+        return [seeded(part) for part in value] if isinstance(value, list) else value
+
+    def clone(layer):
+        made = change(layer)
+        if made is None:
+            config = layer.get_config()
+            made = type(layer).from_config(seeded(config) if seeds else config)
+            pairs.append((layer, made))
+        return made
+
+    pairs, state = [], random.getstate()  # a seed that is not given is drawn by Python's generator
+    try:
+        copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+        for old, new in pairs:
+            if not seeds:
+                _share_initializers(old, new)
+            if keep and old.built:
+                new.set_weights(old.get_weights())
+    except (NotImplementedError, TypeError, ValueError):  # no configuration, or one that does not make the layer again
+        return None
+    finally:
+        random.setstate(state)
+    return copy
+
+
+def _share_initializers(old, new):
+    for one, other in zip(all_layers(old), all_layers(new), strict=True):
+        mine = {name: value for name, value in vars(one).items() if isinstance(value, keras.initializers.Initializer)}
+        override(other, **mine)
+
+
 def as_function(model):
     """Return a model's variables, trainable ones first, and what turns (values, x) into (answer, values, penalties)."""
     double, _ = twin(model, in_float32=True)
@@ -146,6 +214,13 @@ def as_function(model):
         return answer, [scope.get_current_value(variable) for variable in variables], penalties
 
     return variables, run
+
+
+def loops_over_time(model):
+    """Tell whether a model has recurrent layers, which run much faster traced; but for those in a TimeDistributed."""
+    found = all_layers(model)
+    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in found)
+    return recurrent and not any(isinstance(layer, keras.layers.TimeDistributed) for layer in found)
 
 
 def mask_of(tensor):
@@ -163,6 +238,20 @@ def copy_optimizer(optimizer, **changes):
     if isinstance(config["learning_rate"], dict):  # a schedule, perhaps of a class that a notebook has defined
         config["learning_rate"] = optimizer._learning_rate
     return type(optimizer).from_config(config)
+
+
+def update_plainly(optimizer):
+    """Let an optimizer update its variables one by one, without TensorFlow's strategy for many devices.
+
+    In a traced function that strategy keeps a few megabytes alive for each trace, for good.
+    """
+
+    def update(gradients, variables, learning_rate):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            optimizer.update_step(gradient, variable, learning_rate)
+
+    if is_keras(type(optimizer)._backend_update_step):
+        vars(optimizer)["_backend_update_step"] = update
 
 
 def has_trained(optimizer, model):

@@ -1,0 +1,139 @@
+"""The line that is proposed is the one that helps most, tried on a copy."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import vgp_lib as vgp
+from vgp_lib.engine import _keras, _remedies
+
+MOONS = vgp.load_moons()
+X, Y = MOONS.x_train, MOONS.y_train
+
+
+def sequential(*parts, shape=(2,)):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def test_a_step_that_is_too_small_is_known_by_trying():
+    found = vgp.diagnose(vgp.build_mlp(2, activation="relu", seed=1), X, Y, optimizer=keras.optimizers.SGD(1e-6))
+    assert found.verdict == "healthy" and "with the next line, tried on a copy, from" in found.because
+    assert found.try_next == "optimizer = keras.optimizers.Adam(0.01)"  # ten times 1e-6 was tried first
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        (lambda: vgp.build_mlp(12, seed=1), keras.optimizers.SGD(0.1)),
+        (lambda: vgp.build_mlp(10, activation="relu", kernel_initializer="ones", seed=1), keras.optimizers.SGD(0.1)),
+    ],
+    ids=["vanishing", "exploding"],
+)
+def test_the_line_that_is_proposed_lets_keras_s_own_fit_learn(model, optimizer):
+    model = model()
+    before = [weight.numpy() for weight in model.variables]
+    found = vgp.diagnose(model, X, Y, optimizer=optimizer)
+    for weight, old in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    assert found.verdict != "healthy" and "with the next line, tried on a copy" in found.because
+    lowest = cured_loss(model, found.try_next, optimizer)
+    assert lowest < 0.55 < np.log(2)
+
+
+def cured_loss(model, line, optimizer):
+    """Build a net of the same size with the line, by hand, and train it with `fit`."""
+    names = {"keras": keras, "h": keras.Input((10,)), "block": layers.Dense(10)}
+    exec(line, names)
+    settings = {"activation": model.get_layer("hidden_1").get_config()["activation"]}
+    if "he_normal" in line:
+        settings = {"activation": "relu", "kernel_initializer": "he_normal"}
+    settings |= {"batch_normalization": "BatchNormalization" in line, "residual": "Add()" in line}
+    cured = vgp.build_mlp(sum("hidden" in layer.name for layer in model.layers), seed=2, **settings)
+    cured.compile(names.get("optimizer", type(optimizer).from_config(optimizer.get_config())), "binary_crossentropy")
+    return min(cured.fit(X, Y, batch_size=200, epochs=300, verbose=0).history["loss"])
+
+
+def test_two_faults_at_once_get_two_lines():
+    model = vgp.build_mlp(12, seed=1)
+    found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(1e-5))
+    assert found.verdict == "vanishing" and "he_normal" in found.try_next
+    assert found.try_next.endswith("  # and optimizer = keras.optimizers.Adam(0.01)")
+
+
+def test_where_nothing_helps_that_is_said():
+    coin = np.random.default_rng(0).integers(0, 2, len(X))
+    found = vgp.diagnose(vgp.build_mlp(1, units=2, seed=1), 0 * X, coin, optimizer=keras.optimizers.SGD(0.1))
+    assert found.verdict == "healthy" and "none of these helped in the rehearsal: optimizer = " in found.because
+
+
+def test_a_net_that_cannot_be_built_anew_is_told_so():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = [layers.Dense(5, "sigmoid") for _ in range(12)]
+            self.last = layers.Dense(1, "sigmoid")
+
+        def call(self, inputs):
+            for part in self.parts:
+                inputs = part(inputs)
+            return self.last(inputs)
+
+    model = Own()
+    model(X[:1])
+    found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.Adam(1e-3))
+    assert found.verdict == "vanishing" and "not tried, for the model cannot be built anew" in found.because
+
+
+# Copies
+
+
+def test_an_unbuilt_net_is_diagnosed_as_fit_would_build_it_and_stays_unbuilt():
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([layers.Dense(8, "relu"), layers.Dropout(0.2), layers.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.Adam(0.01), loss="binary_crossentropy")
+    copy = _keras.built(model, X)
+    found = vgp.diagnose(model, X, Y)
+    assert not model.built and model.weights == [] and not model.layers[0].built
+    assert found.verdict == "healthy" and found == vgp.diagnose(model, X, Y)
+    model.build(X.shape)
+    for ours, theirs in zip(copy.trainable_weights, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_net_built_anew_draws_the_same_weights_each_time_and_changes_no_random_state():
+    model = vgp.build_mlp(3, batch_normalization=True, seed=1)
+    state = _keras.random.getstate()
+    one, other = (_keras.rebuild(model, keep=False) for _ in range(2))
+    for first, second, old in zip(one.get_weights(), other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert first.shape == old.shape
+    kept = _keras.rebuild(model)
+    for ours, theirs in zip(kept.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert state == _keras.random.getstate()
+
+
+def test_a_skip_adds_the_input_and_normalization_stands_before_the_activation():
+    model = vgp.build_mlp(3, activation="tanh", seed=1)
+    patient = type("Patient", (), {"layers": [*model.layers[1:]], "model": model, "x": X})
+    skipped = _keras.rebuild(model, _remedies._skip(patient))
+    h = skipped.layers[1](X)
+    inner = skipped.layers[2].inner
+    np.testing.assert_allclose(skipped.layers[2](h), h + np.tanh(h @ inner.kernel + inner.bias), atol=1e-6)
+    normalized = _keras.rebuild(model, _remedies._normalize(patient))
+    kinds = [type(layer).__name__ for layer in normalized.layers[1].layers]
+    assert kinds == ["Dense", "BatchNormalization", "Activation"]
+    assert normalized.layers[1].layers[0].activation is keras.activations.linear
+
+
+def test_many_calls_leave_nothing_behind():
+    model, optimizer, counts = vgp.build_mlp(2, activation="relu", seed=1), keras.optimizers.Adam(0.01), []
+    for _ in range(4):
+        vgp.diagnose(model, X, Y, optimizer=optimizer)
+        gc.collect()
+        counts.append(len(gc.get_objects()))
+    assert counts[-1] - counts[1] < 200  # with TensorFlow's strategy for many devices 4,000 a call

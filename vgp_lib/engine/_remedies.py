@@ -1,0 +1,305 @@
+"""The lines that may help: each is written, and tried on a copy; and how an optimizer and a layer are written."""
+
+import contextlib
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from keras import layers
+
+from vgp_lib.engine import _keras
+from vgp_lib.engine._rehearsal import FEW_STEPS, Rehearsal
+
+_LARGE, _TINY = 5.0, 0.05  # in root mean square; initializers are made for inputs and targets of about 1
+OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")  # their slope stays near 1 on one side
+_SCALE = "{0} = ({0} - {0}.mean(axis=0)) / ({0}.std(axis=0) + 1e-7)"
+_TRIED, _CLEARLY = 3, 0.1  # so many lines are tried at most; so large a share of the loss is a clear difference
+_PLAIN = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU)  # layers that only apply an activation
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A line of code, and what it changes: learning rate, data, optimizer, or layers (see `_keras.rebuild`)."""
+
+    line: str
+    rate: float | None = None
+    scale_x: bool = False
+    scale_y: bool = False
+    optimizer: keras.optimizers.Optimizer | None = None
+    change: object = None
+
+    def course(self, patient):
+        """Rehearse with the line; None if the model cannot be built anew with it."""
+        if self.change is None and self.optimizer is None:
+            return patient.rehearsal.train(self.rate, self.scale_x, self.scale_y)
+        model = patient.model if self.change is None else _keras.rebuild(patient.model, self.change, keep=False)
+        if model is None:
+            return None
+        optimizer = self.optimizer or patient.optimizer
+        return Rehearsal(model, patient.x, patient.y, optimizer, patient.loss, patient.rehearsal.count).train()
+
+
+def propose(patient, verdict, index):
+    """Return the line that helps most, and the words that tell how much; if none does, the line of theory.
+
+    `patient` is what `diagnose` knows: its `model`, `layers`, `optimizer`, `rehearsal`, `course` and so on. The lines
+    come in the order of theory: a later one must remove clearly more of the loss than an earlier one.
+    """
+    lines = list(_lines(patient, verdict, index))[: _TRIED if patient.small else _TRIED - 1]
+    if patient.rehearsal.count < FEW_STEPS:
+        return lines[0].line, "for want of time the next line is not tried"
+    best, tried = _try(patient, lines)
+    if best is None and verdict != "healthy" and lines[0].change and not lines[0].optimizer:  # two faults at once
+        adam = _adam()
+        both = replace(
+            lines[0], line=f"{lines[0].line.partition('  #')[0]}  # and {adam.line}", optimizer=adam.optimizer
+        )
+        best, _ = _try(patient, [both])
+    if best:
+        _, line, course = best
+        return line.line, f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
+    if not tried:
+        return lines[0].line, "the next line is not tried, for the model cannot be built anew from its layers"
+    return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}"
+
+
+def _try(patient, lines):
+    """Return the best of the lines that help, as (gain, line, course) or None, and all that could be tried."""
+    best, tried = None, []
+    for line in lines:
+        course = line.course(patient)
+        tried += [] if course is None else [line.line.partition("  #")[0]]
+        if (
+            course is not None
+            and course.learned
+            and course.gain > (best[0] if best else patient.course.gain) + _CLEARLY
+        ):
+            best = course.gain, line, course
+        if best and best[0] > 1 - _CLEARLY:
+            break
+    return best, tried
+
+
+def _lines(patient, verdict, index):
+    """Yield the remedies that fit the verdict, the likeliest first."""
+    if verdict == "healthy":
+        yield from _for_healthy(patient)
+        return
+    sick_before, config = patient.sick_before(verdict), _config(patient.layers[index])
+    open_sided = config.get("activation") in OPEN
+    saturated = index == 0 and patient.before.saturated[0] > 0.5
+    scale_x = patient.input_size > _LARGE and (open_sided or saturated or not sick_before)
+    if scale_x:
+        yield Remedy(_SCALE.format("x"), scale_x=True)
+    if patient.target_size > _LARGE and verdict == "exploding" and not sick_before:
+        yield Remedy(_SCALE.format("y"), scale_y=True)
+    if not sick_before:  # the steps made it so
+        yield _step(patient.optimizer, 0.1, clip=verdict == "exploding")
+        if verdict == "exploding":
+            yield _step(patient.optimizer, 0.01)
+    if isinstance(patient.layers[index], layers.RNN):
+        yield from _for_recurrent(patient.layers[index], patient.optimizer)
+    else:
+        yield from _for_layers(patient, patient.layers[index], config, verdict)
+    if verdict == "vanishing" and not isinstance(patient.optimizer, keras.optimizers.Adam):
+        yield _adam()
+
+
+def _for_healthy(patient):
+    scaled = patient.input_size > _LARGE or 0 < patient.input_size < _TINY
+    if scaled:
+        yield Remedy(_SCALE.format("x"), scale_x=True)
+    if patient.target_size > _LARGE or 0 < patient.target_size < _TINY:
+        yield Remedy(_SCALE.format("y"), scale_y=True)
+    rising = not patient.course.last <= patient.course.losses[0]
+    yield _step(patient.optimizer, 0.1 if rising else 10)
+    if not isinstance(patient.optimizer, keras.optimizers.Adam):
+        yield _adam()
+    yield from _for_layers(patient, patient.layers[0], _config(patient.layers[0]), "healthy")
+
+
+def _adam():
+    return Remedy("optimizer = keras.optimizers.Adam(0.01)", optimizer=keras.optimizers.Adam(0.01))
+
+
+def _step(optimizer, factor, clip=False):
+    line = optimizer_line(optimizer, factor, clip)
+    rate = float(f"{float(np.asarray(optimizer.learning_rate)) * factor:.3g}")
+    if _keras.schedule_of(optimizer) is None and "clip" not in line.partition("global_")[2]:
+        return Remedy(line, rate=rate)
+    names = {"keras": keras, "optimizer": _keras.copy_optimizer(optimizer)}
+    exec(line, names)
+    return Remedy(line, optimizer=names["optimizer"])
+
+
+def _for_recurrent(layer, optimizer):
+    pooled = Remedy(
+        "keras.layers.AveragePooling1D(4)  # before the recurrent layer: fewer time steps",
+        change=lambda one: keras.Sequential([layers.AveragePooling1D(4), _copy(one)]) if one is layer else None,
+    )
+    orthogonal = getattr(layer.cell.recurrent_initializer, "gain", None) == 1
+    simple = isinstance(layer, layers.SimpleRNN)
+    if not isinstance(optimizer, keras.optimizers.Adam):
+        yield _adam()
+    if simple and orthogonal:
+        yield pooled
+        return
+    # In place of gates, too: at the start they let less through.
+    settings = {"go_backwards": layer.go_backwards, "return_sequences": layer.return_sequences}
+    made = layers.SimpleRNN
+    yield Remedy(
+        f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")',
+        change=lambda one: made(layer.units, recurrent_initializer=_ORTHOGONAL, **settings) if one is layer else None,
+    )
+
+
+_ORTHOGONAL, _HE = keras.initializers.Orthogonal(seed=0), keras.initializers.HeNormal
+
+
+def _for_layers(patient, layer, config, verdict):
+    """ReLU with He's weights in every hidden layer, batch normalization, skip connections; what the net has not yet."""
+    he = isinstance(getattr(layer, "kernel_initializer", None), (_HE, keras.initializers.HeUniform))
+    has_them = he and config.get("activation") in OPEN and verdict != "dead"
+    normalized = Remedy("keras.layers.BatchNormalization()  # behind every hidden layer", change=_normalize(patient))
+    line = "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block"
+    skips, relu = Remedy(line, change=_skip(patient)), _with_relu(patient, layer, config, verdict)
+    if patient.normalizes and verdict != "dead":
+        yield skips
+    if not has_them and relu is not None:
+        yield relu
+    if not patient.normalizes:
+        yield from (normalized, skips)
+
+
+def _with_relu(patient, layer, config, verdict):
+    """The layer with ReLU and He's weights, as a line and as a change of all hidden layers; None if it has no units."""
+    size, kinds = config.get("units", config.get("filters")), type(layer).__mro__
+    kind = next((kind.__name__ for kind in kinds if _public(layers, kind)), "Layer")  # or the nearest ancestor
+    if kind == "Layer" or size is None:
+        return None
+    shape = f"{size}, {config['kernel_size']}" if "kernel_size" in config else f"{size}"
+    kept = config["activation"] if config.get("activation") in OPEN else "relu"
+    activation = "leaky_relu" if verdict == "dead" else kept
+    if config.get("activation") == "linear" and _activation_layers(patient):
+        own = f'keras.layers.{kind}({shape}, kernel_initializer="he_normal")'
+        line = f'{own}, keras.layers.Activation("{activation}")'
+    else:
+        line = f'keras.layers.{kind}({shape}, activation="{activation}", kernel_initializer="he_normal")'
+    where = "  # in every hidden layer" if len(patient.layers) > 2 else ""
+    return Remedy(line + where, change=_open(patient, activation))
+
+
+def _activation_layers(patient):
+    """Ids of the layers between that only apply an activation."""
+    order = [layer for layer in _keras.forward_order(patient.model, patient.x) if isinstance(layer, _PLAIN)]
+    return [id(layer) for layer in order if id(layer) not in _behind_last(patient)]
+
+
+def _hidden(patient):
+    """Ids of the hidden layers with a kernel, in order; recurrent ones have their own remedies."""
+    return [id(layer) for layer in patient.layers[:-1] if not isinstance(layer, layers.RNN)]
+
+
+def _open(patient, activation):
+    hidden, between = _hidden(patient), _activation_layers(patient)
+
+    def change(layer):
+        if id(layer) in hidden and "kernel_initializer" in (config := _config(layer)):
+            config |= {"kernel_initializer": _HE(seed=hidden.index(id(layer)))}
+            if not between or config.get("activation") != "linear":
+                config["activation"] = activation
+            return type(layer).from_config(config)
+        if id(layer) in between:
+            return layers.Activation(activation, name=layer.name)
+        return None
+
+    return change
+
+
+def _normalize(patient):
+    hidden = _hidden(patient)
+
+    def change(layer):
+        if id(layer) not in hidden:
+            return None
+        config = _config(layer)
+        behind = layers.Activation(config["activation"]) if config.get("activation") else layers.Identity()
+        linear = type(layer).from_config(_seeded(config, hidden.index(id(layer))) | {"activation": "linear"})
+        return keras.Sequential([linear, layers.BatchNormalization(), behind])
+
+    return change
+
+
+class _Skip(layers.Layer):
+    """A layer with a connection around it."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs):
+        return inputs + self.inner(inputs)
+
+
+def _skip(patient):
+    hidden = _hidden(patient)
+
+    def change(layer):
+        with contextlib.suppress(AttributeError, ValueError):  # a layer that is used twice has no one input
+            if id(layer) in hidden[1:] and layer.input.shape == layer.output.shape:
+                return _Skip(type(layer).from_config(_seeded(_config(layer), hidden.index(id(layer)))))
+        return None
+
+    return change
+
+
+def _seeded(config, seed):
+    name = "kernel_initializer"
+    if isinstance(config.get(name), dict) and config[name].get("config", {}).get("seed", 0) is None:
+        config = config | {name: config[name] | {"config": config[name]["config"] | {"seed": seed}}}
+    return config
+
+
+def _copy(layer):
+    return type(layer).from_config(layer.get_config())
+
+
+def _behind_last(patient):
+    order = [id(layer) for layer in _keras.forward_order(patient.model, patient.x)]
+    return order[order.index(id(patient.layers[-1])) :]
+
+
+def _config(layer):
+    with contextlib.suppress(NotImplementedError):  # a custom layer may have none
+        return layer.get_config()
+    return {}
+
+
+def _public(module, kind):
+    """Tell whether a class is one of keras.layers or keras.optimizers."""
+    return getattr(module, kind.__name__, None) is kind
+
+
+def optimizer_line(optimizer, factor=1.0, clip=False):
+    """Write the line that changes the optimizer: its learning rate times a factor, and clipping, if it has none."""
+    optimizer = _keras.copy_optimizer(optimizer)
+    rate = float(f"{float(np.asarray(optimizer.learning_rate)) * factor:.3g}")
+    clip = clip and not any(getattr(optimizer, name) for name in ("clipnorm", "clipvalue", "global_clipnorm"))
+    if _public(keras.optimizers, type(optimizer)):
+        return f"optimizer = {write_optimizer(optimizer, rate, {'global_clipnorm': 1.0} if clip else {})}"
+    if _keras.schedule_of(optimizer) is not None:  # whose learning rate cannot be set
+        return f"optimizer = keras.optimizers.Adam({rate}{', global_clipnorm=1.0' if clip else ''})"
+    return f"optimizer.learning_rate = {rate}{'; optimizer.global_clipnorm = 1.0' if clip else ''}"
+
+
+def write_optimizer(optimizer, rate=None, more=None):
+    """Write the call that makes an optimizer: its learning rate, and every setting that is not Keras's default."""
+    optimizer = _keras.copy_optimizer(optimizer)
+    kind, config = type(optimizer), optimizer.get_config()
+    rate = float(f"{float(np.asarray(optimizer.learning_rate)):.3g}") if rate is None else rate
+    if not _public(keras.optimizers, kind):
+        return f"{kind.__name__}({rate})"
+    default = kind().get_config() | {name: config[name] for name in ("name", "learning_rate")}
+    changed = {name: value for name, value in config.items() if value != default[name]} | (more or {})
+    settings = "".join(f", {name}={value!r}" for name, value in changed.items())
+    return f"keras.optimizers.{kind.__name__}({rate}{settings})"
