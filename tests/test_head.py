@@ -118,6 +118,11 @@ def test_the_repaired_copy_keeps_the_other_weights_and_answers_as_the_line_says(
     assert type(repaired.layers[-1]) is layers.Identity
 
 
+def test_labels_may_be_truth_values():
+    model = net(layers.Dense(1, "sigmoid"), loss=CROSS)
+    assert vgp.diagnose(model, X, LABELS == 1) == vgp.diagnose(model, X, LABELS)
+
+
 def test_targets_that_are_all_equal_are_named():
     found = vgp.diagnose(net(layers.Dense(1)), X, np.full(60, 3.0))
     assert found.verdict == "healthy" and "all targets are 3" in found.because

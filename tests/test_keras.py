@@ -262,3 +262,19 @@ def test_advice_to_retrace_less_is_left_out_while_the_course_traces_and_only_the
         "retracing failed",
         "your own function is retracing",
     ]
+
+
+def test_an_optimizer_that_updates_plainly_takes_the_same_steps():
+    gradients, pairs = [np.array([0.5, -2.0], "float32"), np.array([3.0], "float32")], []
+    for plain in (True, False):
+        optimizer = keras.optimizers.Adam(0.1, weight_decay=0.01, global_clipnorm=1.0)
+        weights = [keras.Variable([1.0, 2.0]), keras.Variable([-1.0])]
+        optimizer.build(weights)
+        if plain:
+            _keras.update_plainly(optimizer)
+            assert not _keras.is_keras(optimizer._backend_update_step)
+        for _ in range(3):
+            optimizer.apply(gradients, weights)
+        pairs.append([weight.numpy() for weight in weights])
+    for ours, theirs in zip(*pairs, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)

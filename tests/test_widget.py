@@ -11,7 +11,7 @@ import scipy
 
 import vgp_lib as vgp
 from vgp_lib.classroom import _page, widget
-from vgp_lib.engine import diagnosis
+from vgp_lib.engine import _rehearsal, _remedies, diagnosis
 from vgp_lib.engine.theory import kernel_variance
 
 # The widget
@@ -126,8 +126,8 @@ def test_the_script_is_small_and_can_stand_in_a_page():
 
 def test_thresholds_and_names_are_those_of_python():
     told = constants()
-    expected = {"steps": diagnosis._STEPS, "learned": diagnosis._LEARNED, "faint": diagnosis._FAINT}
-    expected |= {"loud": diagnosis._LOUD, "open": list(diagnosis._OPEN)}
+    expected = {"steps": _rehearsal.STEPS, "learned": _rehearsal.LEARNED, "faint": diagnosis.FAINT}
+    expected |= {"loud": diagnosis.LOUD, "open": list(_remedies.OPEN)}
     assert {name: told[name] for name in expected} == expected
     for name in ("SGD", "Adam", "RMSprop"):
         config = getattr(keras.optimizers, name)(name=name).get_config()

@@ -40,14 +40,14 @@ class Remedy:
 
 
 def propose(patient, verdict, index):
-    """Return the line that helps most, and the words that tell how much; if none does, the line of theory.
+    """Return the line that helps most, the words that tell how much, and whether it does; else the line of theory.
 
     `patient` is what `diagnose` knows: its `model`, `layers`, `optimizer`, `rehearsal`, `course` and so on. The lines
     come in the order of theory: a later one must remove clearly more of the loss than an earlier one.
     """
     lines = list(_lines(patient, verdict, index))[: _TRIED if patient.small else _TRIED - 1]
     if patient.rehearsal.count < FEW_STEPS:
-        return lines[0].line, "for want of time the next line is not tried"
+        return lines[0].line, "for want of time the next line is not tried", False
     best, tried = _try(patient, lines)
     if best is None and verdict != "healthy" and lines[0].change and not lines[0].optimizer:  # two faults at once
         adam = _adam()
@@ -57,10 +57,11 @@ def propose(patient, verdict, index):
         best, _ = _try(patient, [both])
     if best:
         _, line, course = best
-        return line.line, f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
+        words = f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
+        return line.line, words, True
     if not tried:
-        return lines[0].line, "the next line is not tried, for the model cannot be built anew from its layers"
-    return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}"
+        return lines[0].line, "the next line is not tried, for the model cannot be built anew from its layers", False
+    return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}", False
 
 
 def _try(patient, lines):

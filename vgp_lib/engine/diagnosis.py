@@ -15,6 +15,7 @@ from vgp_lib.updates import power_of_ten
 
 # Chosen, like the share of the loss in _rehearsal.py, on the development half of evidence/diagnosis.py.
 FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
+_WELL = 0.5  # a net with another last layer that removes less of the loss may need one more line
 LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
 
 
@@ -72,6 +73,7 @@ def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
     optimizer, or if x, y and loss do not fit.
     """
     x, y = _arguments.some_samples(x, y, SAMPLES)
+    y = y.astype("float32") if y.dtype.kind == "b" else y
     optimizer, loss = _recipe(model, optimizer, loss)
     model = _keras.built(model, x)
     if not any(_keras.kernel_owner(layer).kernel.trainable for layer in _keras.layers_with_kernel(model)):
@@ -178,7 +180,7 @@ def _decide(patient):
             return "exploding", int(ratios.argmax())
         if ratios.min() < FAINT:
             return "vanishing", int(ratios.argmin())
-    if patient.forgets < FAINT:
+    if patient.forgets < FAINT and patient.rehearsal.count >= FEW_STEPS:  # a net that forgets at first may learn
         return "vanishing", patient.recurrent
     return "healthy", None
 
@@ -188,11 +190,15 @@ def _explain(patient, head=None):
     verdict, index = _decide(patient)
     course = _describe_course(patient)
     if head is not None and (patient.course.learned or not patient.surely(verdict)):
-        return Diagnosis("healthy", None, f"Not the gradient: {head.because}. With the next line, {course}.", head.line)
+        because = f"Not the gradient: {head.because}. With the next line, {course}"
+        if not patient.course.learned or patient.course.gain > _WELL:
+            return Diagnosis("healthy", None, f"{because}.", head.line)
+        line, tried, helps = _remedies.propose(patient, "healthy", None)
+        return Diagnosis("healthy", None, f"{because}; {tried}.", f"{head.line}; then {line}" if helps else head.line)
     if verdict == "healthy":
         because, line = _describe_healthy(patient, course)
     else:
-        line, tried = _remedies.propose(patient, verdict, index)
+        line, tried, _ = _remedies.propose(patient, verdict, index)
         because = f"{_describe_cause(patient, verdict, index)}; {course}; {tried}."
     if head is not None:  # what was found was found with the head that belongs there
         because = f"{because} First of all: {head.because}."
@@ -208,7 +214,10 @@ def _describe_healthy(patient, course):
         steps = patient.course.needed
         line = "nothing to change" + (f"; train for at least {steps} steps" if steps else "")
         return f"The net answers to its input: {course}.", line
-    line, tried = _remedies.propose(patient, "healthy", None)
+    if patient.rehearsal.count < FEW_STEPS:
+        line = "nothing to change; train on, and see whether the loss falls"
+        return f"Every layer gets a gradient; {course}: too few steps to tell whether it learns.", line
+    line, tried, _ = _remedies.propose(patient, "healthy", None)
     because = "Not the gradient: every layer gets one, but the net learns no more than a constant would"
     return f"{because}; {course}; {tried}.", line
 
