@@ -49,10 +49,10 @@ def test_the_verdicts_are_the_same_but_for_chaos(both):
     moved = ((ours, (diagnose(setting, seed) for seed in range(TRIES))) for setting, ours, _ in different)
     unexplained = [ours for ours, theirs in moved if all(ours["verdict"] != one["verdict"] for one in theirs)]
     print(f"{len(different) - len(unexplained)} of these {len(different)} Python has too, for weights moved by a bit")
-    assert len(different) <= 0.05 * COUNT and len(unexplained) <= 0.01 * COUNT
+    assert len(different) <= 0.03 * COUNT and len(unexplained) <= 0.01 * COUNT
     words = collections.Counter(theirs["verdict"] for _, _, theirs in both)
     assert len(words) == 4 and min(words.values()) >= 5, words
 
 
 def test_most_name_the_same_layer_and_line(both):
-    assert len(differences(both, "layer", "try_next")) <= 0.08 * COUNT
+    assert len(differences(both, "layer", "try_next")) <= 0.05 * COUNT
