@@ -40,17 +40,8 @@ STEPS, SECONDS, LONG, PATIENCE = 3000, 10, 5, 60  # of a training; of one that f
 RULES = ("AutoTrainer", "SageMaker", "DeepDiagnosis", "TheDeepChecker", "DEFault-tool")
 ADAM, HE = {"name": "Adam", "learning_rate": 0.01}, {"activation": "relu", "kernel_initializer": "he_normal"}
 ANSWER = (
-    "verdict",
-    "layer",
-    "because",
-    "try_next",
-    "error",
-    "seconds",
-    "verdict_right",
-    "sense_right",
-    "flagged",
-    "cured",
-)
+    "verdict", "layer", "because", "try_next", "error", "seconds", "verdict_right", "sense_right", "flagged", "cured",
+)  # fmt: skip
 TANH = {"activation": "tanh", "kernel_initializer": "glorot_uniform"}
 
 
@@ -549,19 +540,13 @@ def diagnosis(program, seed):
 
 def judge(row):
     """Verdict and sense; "" where there is nothing to be judged."""
-    nothing, said = (
-        row["try_next"].startswith("nothing to change"),
-        f"{row['because']} {row['try_next']} {row['error']}",
-    )
-    said = row["try_next"] if nothing else without_course(said)
+    nothing = row["try_next"].startswith("nothing to change")
+    said = row["try_next"] if nothing else without_course(f"{row['because']} {row['try_next']} {row['error']}")
     named = re.search(TWINS[row["program"]].names, said) is not None
     if row["error"]:
         refused = bool(row["fit"]) and named
-        return {
-            "verdict_right": int(refused),
-            "sense_right": int(refused),
-            "flagged": 1 if row["kind"] == "twin" else "",
-        }
+        flagged = 1 if row["kind"] == "twin" else ""
+        return {"verdict_right": int(refused), "sense_right": int(refused), "flagged": flagged}
     right = row["verdict"] in row["right"].split()
     other = row["label"] == "other fault" or (row["label"] == "gradient fault" and row["verdict"] == "healthy")
     flagged = int(row["verdict"] != "healthy" or not nothing) if row["kind"] == "twin" else ""

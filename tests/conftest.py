@@ -16,6 +16,8 @@ import keras
 import matplotlib.pyplot as plt
 import pytest
 
+from vgp_lib.engine import _remedies
+
 # Hypothesis would keep a folder .hypothesis in the checkout; a slow machine is no failure; a failure shall come again.
 hypothesis.configuration.set_hypothesis_home_dir(tempfile.mkdtemp(prefix="hypothesis-"))
 hypothesis.settings.register_profile("course", database=None, deadline=None, derandomize=True, max_examples=50)
@@ -32,6 +34,12 @@ def close_figures():
     plt.close("all")
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def without_trials(monkeypatch):
+    """Let `diagnose` propose what theory says, and not try lines on copies, which takes most of its time."""
+    monkeypatch.setattr(_remedies, "_try", lambda patient, lines: (None, []))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import vgp_lib as vgp
-from vgp_lib.engine import _rehearsal, _remedies
+from vgp_lib.engine import _rehearsal
 from vgp_lib.engine._remedies import _for_recurrent, optimizer_line
 
 MOONS = vgp.load_moons()
@@ -16,11 +16,7 @@ SGD = keras.optimizers.SGD(1.0, momentum=0.9)
 ADAM = keras.optimizers.Adam(0.01)
 VERDICTS = ("healthy", "vanishing", "exploding", "dead")
 
-
-@pytest.fixture(autouse=True)
-def without_trials(monkeypatch):
-    """Here the line is that of theory, the first; what is tried on copies is in test_remedies.py."""
-    monkeypatch.setattr(_remedies, "_try", lambda patient, lines: (None, []))
+pytestmark = pytest.mark.usefixtures("without_trials")  # what is tried on copies is in test_remedies.py
 
 
 def sequential(*parts, shape=(2,)):
@@ -307,6 +303,23 @@ def test_a_large_net_gets_the_steps_that_there_is_time_for(monkeypatch):
     rehearsal = _rehearsal.Rehearsal(*patient, "binary_crossentropy")
     assert rehearsal.count == 32 and len(rehearsal.train().losses) == 32
     assert len(rehearsal._x) == 32  # for want of time every second sample
+
+
+def test_a_rehearsal_of_a_few_steps_proves_nothing_but_what_was_there_before(monkeypatch):
+    monkeypatch.setattr(_rehearsal, "_SECONDS", 1e-9)  # no time at all
+    monkeypatch.setattr(_rehearsal, "_WORK", 0)  # and no net is small
+    images, labels = np.random.default_rng(0).normal(size=(64, 8, 8, 1)).astype("float32"), np.arange(64.0) % 2
+
+    def ask(count, activation, last):
+        parts = [layers.Conv2D(4, 3, padding="same", activation=activation) for _ in range(count)]
+        model = sequential(*parts, layers.Flatten(), layers.Dense(1, last), shape=(8, 8, 1))
+        return vgp.diagnose(model, images, labels, optimizer=keras.optimizers.SGD(1e-3))
+
+    healthy, sick, wrong = ask(1, "tanh", "sigmoid"), ask(12, "sigmoid", "sigmoid"), ask(12, "sigmoid", "relu")
+    assert healthy.verdict == "healthy" and "too few steps to tell whether it learns" in healthy.because
+    assert healthy.try_next.startswith("nothing to change; train on")
+    assert sick.verdict == "vanishing" and "for want of time the next line is not tried" in sick.because
+    assert wrong.verdict == "healthy" and "Dense(1, activation=" in wrong.try_next  # the last layer is sure
 
 
 # What a careful reader tried

@@ -3,6 +3,7 @@
 `python -m evidence` measures them all again; tests/evidence, that they notice a wrong library.
 """
 
+import pathlib
 import re
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 import vgp_lib as vgp
 from evidence import __main__ as command
-from evidence import claims, remedies
+from evidence import claims, real_programs, remedies, tables
 from vgp_lib import data
 
+ROOT = pathlib.Path(__file__).parents[1]
 CLAIMS = {claim.id: claim for claim in claims.CLAIMS}
 # Without training, but of many or large nets.
 SLOW = {
@@ -209,3 +211,37 @@ def test_the_benchmark_is_run_by_its_name(monkeypatch):
     for arguments in (["diagnosis"], ["diagnosis", "--quick"]):
         assert not command.main(arguments)
     assert asked == [False, True]
+
+
+def told_of_programs():
+    """Shares of the stored answers, and of those at first, as README tells them: "94 %"."""
+    rows = [row for row in tables.read(real_programs.TABLE) if row["seconds"]]
+    faulty, twins = ([row for row in rows if row["kind"] == kind] for kind in ("faulty", "twin"))
+    twins = [row for row in twins if row["label"] == "sound"]
+    first = (real_programs.FOLDER / "first_score.txt").read_text()
+
+    def both(row):
+        return row["verdict_right"] == "1" and row["sense_right"] != "0"
+
+    def share(rows, right):
+        return 100 * real_programs.mean_share(rows, right)
+
+    now = [
+        share(faulty, lambda row: row["verdict_right"] == "1"),
+        share(faulty, both),
+        share(twins, lambda row: row["flagged"] == "1"),
+    ]
+    names = r"all faulty +verdict right", r" +and in sense", r"twins +flagged"
+    then = [float(re.search(rf"^{name} +([\d.]+)%", first, re.MULTILINE)[1]) for name in names]
+    seconds = [float(row["seconds"]) for row in rows]
+    return [[f"{value:.0f} %" for value in column] for column in (then, now)], seconds
+
+
+def test_the_scores_on_strangers_programs_are_told_as_they_were_measured():
+    (then, now), seconds = told_of_programs()
+    for text in ((ROOT / "README.md").read_text(), (ROOT / "notebooks" / "07_your_network.ipynb").read_text()):
+        for before, after in zip(then, now, strict=True):
+            assert f"| {before} | {after}" in text
+    median, most = np.quantile(seconds, [0.5, 0.95])
+    words = f"took {max(seconds):.0f} s; the median was {median:.1f} s, 95 % took at most\n{most:.1f} s"
+    assert words in (ROOT / "README.md").read_text()

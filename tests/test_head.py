@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import vgp_lib as vgp
-from vgp_lib.engine import _head, _remedies
+from vgp_lib.engine import _head
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 4)).astype("float32")
@@ -20,10 +20,7 @@ LINEAR = 'keras.layers.Dense(1)  # the last layer, with loss="mean_squared_error
 THREE = f'keras.layers.Dense(3, activation="softmax")  # the last layer, with loss="{SPARSE}"'
 ONE_HOT = f'keras.layers.Dense(3, activation="softmax")  # the last layer, with loss="{CATEGORICAL}"'
 
-
-@pytest.fixture(autouse=True)
-def without_trials(monkeypatch):
-    monkeypatch.setattr(_remedies, "_try", lambda patient, lines: (None, []))
+pytestmark = pytest.mark.usefixtures("without_trials")
 
 
 def net(*head, loss="mse", x=X):

@@ -1,6 +1,7 @@
 """The line that is proposed is the one that helps most, tried on a copy."""
 
 import gc
+import types
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from keras import layers
 
 import vgp_lib as vgp
-from vgp_lib.engine import _keras, _remedies
+from vgp_lib.engine import _keras, _rehearsal, _remedies
 
 MOONS = vgp.load_moons()
 X, Y = MOONS.x_train, MOONS.y_train
@@ -119,7 +120,7 @@ def test_a_net_built_anew_draws_the_same_weights_each_time_and_changes_no_random
 
 def test_a_skip_adds_the_input_and_normalization_stands_before_the_activation():
     model = vgp.build_mlp(3, activation="tanh", seed=1)
-    patient = type("Patient", (), {"layers": [*model.layers[1:]], "model": model, "x": X})
+    patient = types.SimpleNamespace(layers=model.layers[1:], model=model, x=X)
     skipped = _keras.rebuild(model, _remedies._skip(patient))
     h = skipped.layers[1](X)
     inner = skipped.layers[2].inner
@@ -128,6 +129,36 @@ def test_a_skip_adds_the_input_and_normalization_stands_before_the_activation():
     kinds = [type(layer).__name__ for layer in normalized.layers[1].layers]
     assert kinds == ["Dense", "BatchNormalization", "Activation"]
     assert normalized.layers[1].layers[0].activation is keras.activations.linear
+
+
+def test_a_recurrent_net_s_lines_are_tried_with_the_same_weights_each_time():
+    bits = vgp.make_first_bit(samples=60)
+    for kind, line in (("simple_rnn", "AveragePooling1D"), ("gru", "SimpleRNN")):
+        model = vgp.build_rnn(kind, seed=0)
+        (remedy,) = _remedies._for_recurrent(model.layers[1], keras.optimizers.Adam())
+        one, other = (_keras.rebuild(model, remedy.change, keep=False) for _ in range(2))
+        assert line in remedy.line and one(bits.x_train).shape == (len(bits.x_train), 1)
+        for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(first, second)
+
+
+def test_trials_leave_the_names_of_later_layers_alone():
+    def names():
+        made = layers.Dense(1), layers.BatchNormalization(), layers.Activation("relu"), keras.Sequential()
+        return [layer.name for layer in made]
+
+    def number(name):
+        return int(name.rpartition("_")[2]) if name[-1].isdigit() else 0
+
+    before = names()
+    vgp.diagnose(vgp.build_mlp(6, seed=1), X, Y, optimizer=keras.optimizers.SGD(1e-5))
+    assert [number(name) + 1 for name in before] == [number(name) for name in names()]
+
+
+def test_the_lines_for_x_and_y_are_what_was_tried():
+    names = {"x": 50 + 20 * X}
+    exec(_remedies._SCALE.format("x"), names)
+    np.testing.assert_allclose(_rehearsal.standardized(50 + 20 * X), names["x"], rtol=1e-6)
 
 
 def test_many_calls_leave_nothing_behind():

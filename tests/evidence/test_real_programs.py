@@ -44,6 +44,19 @@ def test_a_proposed_line_is_applied():
     assert [layer.activation.__name__ for layer in changed.model(0).layers] == ["relu", "relu", "softmax"]
 
 
+def test_two_lines_are_applied_both_and_a_last_layer_brings_its_loss():
+    program = real_programs.programs()[34311586]
+    last = 'keras.layers.Dense(1, activation="sigmoid")  # the last layer, with loss="binary_crossentropy"'
+    layer = 'keras.layers.Dense(2, activation="relu", kernel_initializer="he_normal")'
+    changed = real_programs.apply(
+        program, f"{last}; then {layer}  # and optimizer = keras.optimizers.Adam(0.5)", "dense"
+    )
+    assert [layer.activation.__name__ for layer in changed.model(0).layers] == ["relu", "sigmoid", "sigmoid"]
+    assert changed.loss == "binary_crossentropy" and changed.optimizer["name"] == "Adam"
+    changed = real_programs.apply(program, "nothing to change; train for at least 500 steps", None)
+    assert changed.epochs == 500
+
+
 def rows(kind):
     return [row for row in tables.read(real_programs.TABLE) if row["kind"] == kind and row["seconds"]]
 
@@ -57,4 +70,4 @@ def test_the_stored_answers_hold_the_floor():
     assert real_programs.mean_share(sound, lambda row: row["flagged"] == "1") <= FLAGGED
 
 
-RIGHT, FLAGGED = 0.75, 0.05  # stored: 0.81 and 0.03; first, 0.50 and 0.17
+RIGHT, FLAGGED = 0.75, 0.05  # stored: 0.81 and 0.03; first, 0.48 and 0.17

@@ -455,7 +455,8 @@ const VGP = (function factory(C) {
     if (!sickBefore) return `optimizer = ${optimizerCode(setting, 0.1, word === "exploding")}`;
     if (normalized && word !== "dead")
       return "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block";
-    if (name === "he_normal" && scale === 1 && open && word !== "dead") return "keras.layers.BatchNormalization()  # behind every hidden layer";
+    if (name === "he_normal" && scale === 1 && open && word !== "dead")
+      return "keras.layers.BatchNormalization()  # behind every hidden layer";
     const next = word === "dead" ? "leaky_relu" : open ? activation : "relu", size = isOutput ? 1 : units;
     const where = setting.hidden_layers > 1 ? "  # in every hidden layer" : "";
     return normalized && !isOutput

@@ -166,7 +166,7 @@ def repair(model, head, y, loss):
     order, last = _keras.forward_order(model), _keras.kernel_layers(model)[-1]
     behind = [id(layer) for layer in order[[id(layer) for layer in order].index(id(last)) + 1 :]]
 
-    def change(layer):
+    def change(layer, config):
         if layer is last:
             return layers.Dense(head.units, head.activation, kernel_initializer=_INITIALIZER, name=layer.name)
         return layers.Identity(name=layer.name) if id(layer) in behind and not layer.weights else None

@@ -156,11 +156,11 @@ def built(model, x):
     return copy
 
 
-def rebuild(model, change=lambda layer: None, keep=True, seeds=True):
+def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
     """Build a Sequential or functional model anew; None where a layer, or the model, has no configuration for that.
 
     Args:
-        change: gives for a layer another one in its place, or None.
+        change: gives for a layer, and the configuration to make it with, another one in its place, or None.
         keep: layers that are not changed keep their weights; else they draw anew.
         seeds: initializers without a seed draw by one that depends on the place alone; else as `fit` would.
     """
@@ -174,10 +174,10 @@ def rebuild(model, change=lambda layer: None, keep=True, seeds=True):
         return [seeded(part) for part in value] if isinstance(value, list) else value
 
     def clone(layer):
-        made = change(layer)
+        config = seeded(layer.get_config()) if seeds else layer.get_config()
+        made = change(layer, config)
         if made is None:
-            config = layer.get_config()
-            made = type(layer).from_config(seeded(config) if seeds else config)
+            made = type(layer).from_config(config)
             pairs.append((layer, made))
         return made
 

@@ -1,6 +1,7 @@
 """A training on a copy: the steps that `fit` would take, on as many samples as there is time and memory for."""
 
 import time
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -154,12 +155,14 @@ def standardized(values):
     return tf.constant(((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-7)).astype(kind))
 
 
+@dataclass(frozen=True)
 class Course:
-    """How a rehearsal went: losses before each step; and at its end, unless nan arose: loss of shuffled answers, the
-    answers, and pairs of a variable and its value."""
+    """How a rehearsal went: the losses before each step, and, unless weights became nan or infinite, its end."""
 
-    def __init__(self, losses, shuffled=np.nan, answers=None, values=None):
-        self.losses, self.shuffled, self.answers, self.values = losses, shuffled, answers, values
+    losses: np.ndarray
+    shuffled: float = np.nan  # the loss if other samples get the answers
+    answers: np.ndarray | None = None
+    values: list | None = None  # pairs of a variable and its value
 
     @property
     def finite(self):

@@ -134,32 +134,32 @@ def _step(optimizer, factor, clip=False):
 
 
 def _for_recurrent(layer, optimizer):
-    pooled = Remedy(
-        "keras.layers.AveragePooling1D(4)  # before the recurrent layer: fewer time steps",
-        change=lambda one: keras.Sequential([layers.AveragePooling1D(4), _copy(one)]) if one is layer else None,
-    )
+    def pool(one, config):
+        if one is not layer:
+            return None
+        parts = [layers.AveragePooling1D(4, name=f"{one.name}_pooling"), type(one).from_config(config)]
+        return keras.Sequential(parts, name=f"{one.name}_pooled")
+
+    def simplify(one, config):
+        if one is not layer:
+            return None
+        kept = {name: config[name] for name in ("units", "go_backwards", "return_sequences", "kernel_initializer")}
+        return layers.SimpleRNN(**kept, recurrent_initializer=keras.initializers.Orthogonal(seed=0), name=one.name)
+
     orthogonal = getattr(layer.cell.recurrent_initializer, "gain", None) == 1
     simple = isinstance(layer, layers.SimpleRNN)
     if not isinstance(optimizer, keras.optimizers.Adam):
         yield _adam()
     if simple and orthogonal:
-        yield pooled
-        return
-    # In place of gates, too: at the start they let less through.
-    settings = {"go_backwards": layer.go_backwards, "return_sequences": layer.return_sequences}
-    made = layers.SimpleRNN
-    yield Remedy(
-        f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")',
-        change=lambda one: made(layer.units, recurrent_initializer=_ORTHOGONAL, **settings) if one is layer else None,
-    )
-
-
-_ORTHOGONAL, _HE = keras.initializers.Orthogonal(seed=0), keras.initializers.HeNormal
+        yield Remedy("keras.layers.AveragePooling1D(4)  # before the recurrent layer: fewer time steps", change=pool)
+    else:  # in place of gates, too: at the start they let less through
+        yield Remedy(f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")', change=simplify)
 
 
 def _for_layers(patient, layer, config, verdict):
     """ReLU with He's weights in every hidden layer, batch normalization, skip connections; what the net has not yet."""
-    he = isinstance(getattr(layer, "kernel_initializer", None), (_HE, keras.initializers.HeUniform))
+    he_kinds = keras.initializers.HeNormal, keras.initializers.HeUniform
+    he = isinstance(getattr(layer, "kernel_initializer", None), he_kinds)
     has_them = he and config.get("activation") in OPEN and verdict != "dead"
     normalized = Remedy("keras.layers.BatchNormalization()  # behind every hidden layer", change=_normalize(patient))
     line = "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block"
@@ -204,15 +204,12 @@ def _hidden(patient):
 def _open(patient, activation):
     hidden, between = _hidden(patient), _activation_layers(patient)
 
-    def change(layer):
-        if id(layer) in hidden and "kernel_initializer" in (config := _config(layer)):
-            config |= {"kernel_initializer": _HE(seed=hidden.index(id(layer)))}
-            if not between or config.get("activation") != "linear":
-                config["activation"] = activation
-            return type(layer).from_config(config)
-        if id(layer) in between:
-            return layers.Activation(activation, name=layer.name)
-        return None
+    def change(layer, config):
+        if id(layer) in hidden and "kernel_initializer" in config:
+            he = keras.initializers.HeNormal(seed=hidden.index(id(layer)))
+            own = {} if between and config.get("activation") == "linear" else {"activation": activation}
+            return type(layer).from_config(config | own | {"kernel_initializer": he})
+        return layers.Activation(activation, name=layer.name) if id(layer) in between else None
 
     return change
 
@@ -220,13 +217,15 @@ def _open(patient, activation):
 def _normalize(patient):
     hidden = _hidden(patient)
 
-    def change(layer):
+    def change(layer, config):
         if id(layer) not in hidden:
             return None
-        config = _config(layer)
-        behind = layers.Activation(config["activation"]) if config.get("activation") else layers.Identity()
-        linear = type(layer).from_config(_seeded(config, hidden.index(id(layer))) | {"activation": "linear"})
-        return keras.Sequential([linear, layers.BatchNormalization(), behind])
+        parts = [
+            type(layer).from_config(config | {"activation": "linear"}),
+            layers.BatchNormalization(name=f"{layer.name}_normalization"),
+            layers.Activation(config.get("activation", "linear"), name=f"{layer.name}_activation"),
+        ]
+        return keras.Sequential(parts, name=f"{layer.name}_normalized")
 
     return change
 
@@ -235,7 +234,7 @@ class _Skip(layers.Layer):
     """A layer with a connection around it."""
 
     def __init__(self, inner):
-        super().__init__()
+        super().__init__(name=f"{inner.name}_skip")
         self.inner = inner
 
     def call(self, inputs):
@@ -245,24 +244,13 @@ class _Skip(layers.Layer):
 def _skip(patient):
     hidden = _hidden(patient)
 
-    def change(layer):
+    def change(layer, config):
         with contextlib.suppress(AttributeError, ValueError):  # a layer that is used twice has no one input
             if id(layer) in hidden[1:] and layer.input.shape == layer.output.shape:
-                return _Skip(type(layer).from_config(_seeded(_config(layer), hidden.index(id(layer)))))
+                return _Skip(type(layer).from_config(config))
         return None
 
     return change
-
-
-def _seeded(config, seed):
-    name = "kernel_initializer"
-    if isinstance(config.get(name), dict) and config[name].get("config", {}).get("seed", 0) is None:
-        config = config | {name: config[name] | {"config": config[name]["config"] | {"seed": seed}}}
-    return config
-
-
-def _copy(layer):
-    return type(layer).from_config(layer.get_config())
 
 
 def _behind_last(patient):
