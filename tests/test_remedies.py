@@ -58,6 +58,27 @@ def cured_loss(model, line, optimizer):
     return min(cured.fit(X, Y, batch_size=200, epochs=300, verbose=0).history["loss"])
 
 
+@pytest.mark.parametrize(
+    ("gains", "chosen", "tried"),
+    [
+        ([0.5, 0.52, 0.9], 2, 3),  # clearly more than the first
+        ([0.5, 0.52, 0.55], 0, 3),  # not clearly more: the line of theory
+        ([0.95, 0.99], 0, 1),  # none can be clearly better
+        ([0.2, 0.22], None, 2),  # not clearly more than without a line, 0.15
+        ([None, 0.6], 1, 1),  # could not be built anew
+    ],
+)
+def test_the_first_line_wins_unless_another_is_clearly_better(gains, chosen, tried):
+    def line(gain):
+        course = gain and types.SimpleNamespace(gain=gain, learned=gain > 0.15)
+        return types.SimpleNamespace(line=f"gain {gain}  # why", course=lambda patient: course)
+
+    patient = types.SimpleNamespace(course=types.SimpleNamespace(gain=0.15))
+    best, names = _remedies._try(patient, [line(gain) for gain in gains])
+    assert (best and best[1].line) == (None if chosen is None else f"gain {gains[chosen]}  # why")
+    assert names == [f"gain {gain}" for gain in gains if gain is not None][:tried]
+
+
 def test_two_faults_at_once_get_two_lines():
     model = vgp.build_mlp(12, seed=1)
     found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(1e-5))

@@ -145,7 +145,7 @@ class Rehearsal:
         random = np.random.default_rng(0)
         others = [tf.gather(answer, random.permutation(len(x))) for _ in range(5)]
         shuffled = float(np.mean([tf.reduce_mean(self._loss(y, other)) for other in others]))
-        return Course(losses, shuffled, np.asarray(answer), list(zip(self._variables, values, strict=True)))
+        return Course(losses, shuffled, list(zip(self._variables, values, strict=True)))
 
 
 def standardized(values):
@@ -161,7 +161,6 @@ class Course:
 
     losses: np.ndarray
     shuffled: float = np.nan  # the loss if other samples get the answers
-    answers: np.ndarray | None = None
     values: list | None = None  # pairs of a variable and its value
 
     @property
@@ -182,11 +181,6 @@ class Course:
     def learned(self):
         """Whether the answers depend on the input."""
         return self.gain > 1 - LEARNED
-
-    @property
-    def constant(self):
-        """Whether all samples get the same answer, but for rounding."""
-        return self.finite and bool(np.ptp(self.answers, axis=0).max() <= 1e-6 * np.abs(self.answers).max())
 
     @property
     def needed(self):

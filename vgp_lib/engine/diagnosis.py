@@ -210,7 +210,7 @@ def _describe_healthy(patient, course):
     if np.ptp(patient.y) == 0:
         because = f"Not the gradient: all targets are {patient.y.flat[0]:.3g}, so there is nothing to learn; {course}."
         return because, "np.unique(y, return_counts=True)  # look at the targets"
-    if patient.course.learned and not patient.course.constant:
+    if patient.course.learned:
         steps = patient.course.needed
         line = "nothing to change" + (f"; train for at least {steps} steps" if steps else "")
         return f"The net answers to its input: {course}.", line
