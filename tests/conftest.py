@@ -39,7 +39,7 @@ def close_figures():
 @pytest.fixture
 def without_trials(monkeypatch):
     """Let `diagnose` propose what theory says, and not try lines on copies, which takes most of its time."""
-    monkeypatch.setattr(_remedies, "_try", lambda patient, lines: (None, []))
+    monkeypatch.setattr(_remedies, "_try", lambda patient, lines, best=None: (None, []))
 
 
 @pytest.fixture(scope="session")

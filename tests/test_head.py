@@ -70,6 +70,50 @@ def test_a_head_that_cannot_work_is_named_with_the_line_that_can(head, loss, y, 
         np.testing.assert_array_equal(ours, theirs)
 
 
+def embedded(tokens, dim=10):
+    model = keras.Sequential(
+        [keras.Input(tokens.shape[1:]), layers.Embedding(dim, 3), layers.Flatten(), layers.Dense(1, "sigmoid")]
+    )
+    model.compile("adam", CROSS)
+    return model
+
+
+UNUSABLE = {
+    "fractions as tokens": (embedded, X, "takes whole numbers, the tokens", "keras.layers.Reshape((4, 1))"),
+    "tokens too large": (
+        embedded,
+        np.full((60, 4), 12),
+        "knows tokens from 0 to 9, and x holds 12 to 12",
+        "keras.layers.Embedding(13, 3)",
+    ),
+    "tokens below 0": (
+        embedded,
+        np.arange(240).reshape(60, 4) % 5 - 2,
+        "x holds -2 to 2",
+        "keras.layers.Embedding(5, 3)  # and x = x - x.min()",
+    ),
+    "samples all alike": (
+        lambda x: net(layers.Dense(1, "sigmoid"), loss=CROSS),
+        np.ones((60, 4)),
+        "All samples in x are alike",
+        "np.ptp(x, axis=0)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "x", "words", "line"), UNUSABLE.values(), ids=UNUSABLE)
+def test_inputs_from_which_nothing_can_be_learned_are_named(make, x, words, line):
+    found = vgp.diagnose(make(x), x, LABELS)
+    assert found.verdict == "healthy" and found.because.startswith("Not the gradient: ") and words in found.because
+    assert found.try_next.startswith(line)
+    exec(found.try_next, {"keras": keras, "np": np, "x": x})
+
+
+def test_the_layer_in_place_of_an_embedding_hands_the_numbers_on():
+    line = vgp.diagnose(embedded(X), X, LABELS).try_next
+    np.testing.assert_array_equal(eval(line, {"keras": keras})(X), X[..., None])
+
+
 RIGHT = {
     "sigmoid": ([layers.Dense(1, "sigmoid")], CROSS, LABELS),
     "sigmoid of soft labels": ([layers.Dense(1, "sigmoid")], CROSS, 0.1 + 0.8 * LABELS),

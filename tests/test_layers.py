@@ -10,7 +10,8 @@ from helpers import kernels, tape_gradients
 from keras import layers
 
 import vgp_lib as vgp
-from vgp_lib.engine._backpropagation import l2_norm
+from vgp_lib.engine import _backpropagation
+from vgp_lib.engine._backpropagation import Backpropagation, l2_norm
 from vgp_lib.layers import LayerReport, first_nonfinite
 
 # inspect_layers against back-propagation by hand
@@ -756,6 +757,58 @@ def test_model_is_left_untouched():
     np.testing.assert_array_equal(model(x), prediction)
 
 
+PARTS = {
+    "convolutions": (
+        [layers.Conv2D(3, 3, activation="tanh"), layers.MaxPooling2D(), layers.Conv2D(4, 2), layers.ReLU(),
+         layers.Flatten(), layers.Dense(5, "relu"), layers.Dense(1, "sigmoid")], (8, 8, 2), "mse"),
+    "recurrent": ([layers.LSTM(3, return_sequences=True), layers.SimpleRNN(4), layers.Dense(3, "softmax")], (6, 2),
+                  "sparse_categorical_crossentropy"),
+    "positions": (
+        [layers.Dense(40, "relu"), layers.LayerNormalization(), layers.Flatten(), layers.Dense(1)], (5, 3), "mse"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "shape", "loss"), PARTS.values(), ids=PARTS)
+def test_what_is_measured_part_by_part_gives_the_same_numbers(monkeypatch, parts, shape, loss):
+    model, x, y = sequential(*parts, shape=shape), normal(11, *shape), np.arange(11) % 3 % 2
+    whole = vgp.inspect_layers(model, x, y, loss)
+    sizes, measure = [], Backpropagation._measure
+    monkeypatch.setattr(
+        Backpropagation, "_measure", lambda run, *args: sizes.append(run.samples) or measure(run, *args)
+    )
+    monkeypatch.setattr(_backpropagation, "_BYTES", 2000)  # less than three samples of each take
+    found = vgp.inspect_layers(model, x, y, loss)
+    assert sizes[0] == 1 < len(sizes[1:]) and sum(sizes[1:]) == 11
+    assert_same_numbers(whole, found)
+
+
+class AwayFromTheFirst(layers.Layer):
+    def call(self, inputs):
+        return inputs - inputs[:1]
+
+
+@pytest.mark.parametrize("part", [layers.BatchNormalization, AwayFromTheFirst])
+def test_samples_that_may_act_on_each_other_are_measured_together(monkeypatch, part):
+    model, x = sequential(layers.Dense(4, "tanh"), part(), layers.Dense(1), shape=(3, 2)), normal(8, 3, 2)
+    whole = vgp.inspect_layers(model, x, x[:, :, :1], "mse")
+    monkeypatch.setattr(_backpropagation, "_BYTES", 1)
+    assert_same_numbers(whole, vgp.inspect_layers(model, x, x[:, :, :1], "mse"))
+
+
+def test_layers_with_weights_but_no_kernel_are_named():
+    parts = [
+        layers.Embedding(9, 4),
+        layers.SpectralNormalization(layers.Conv1D(4, 2)),
+        layers.SeparableConv1D(4, 3),
+        layers.BatchNormalization(),
+        layers.Bidirectional(layers.GRU(3)),
+        head(),
+    ]
+    found = vgp.inspect_layers(sequential(*parts, shape=(12,)), np.arange(48).reshape(4, 12) % 9, Y)
+    assert len(found.names) == 4 and found.not_measured == [parts[0].name, parts[2].name]
+    assert repr(found).endswith(f"not measured, since they have no one kernel: {parts[0].name}, {parts[2].name}")
+
+
 def raising_loss(y_true, y_pred):
     raise RuntimeError("broken loss")
 
@@ -948,10 +1001,36 @@ def test_labels_other_than_0_and_1_are_refused(net, label, loss):
 
 
 @pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", keras.losses.Huber(), keras.losses.mean_absolute_error])
-@pytest.mark.parametrize("shape", [(4, 2), (4, 1, 1), (4, 4)])
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1, 2), (4, 4)])
 def test_targets_of_another_shape_than_the_predictions_are_refused(net, loss, shape):
-    with pytest.raises(ValueError, match=r"y has shape .*, the model gives \(4, 1\); .* needs them equal"):
+    with pytest.raises(ValueError, match=r"y has shape .*, the model gives \(samples, 1\); .* needs them equal"):
         vgp.inspect_layers(net, normal(4, 2), np.ones(shape), loss)
+
+
+@pytest.mark.parametrize(
+    ("shape", "loss"),
+    [
+        ((4, 5), "categorical_crossentropy"),  # of which the axis of the classes is the one that is left
+        ((4, 5), "kl_divergence"),
+        ((4, 5), "mse"),
+        ((4, 5, 1), "mse"),
+        ((4, 5, 1, 1), "binary_crossentropy"),
+    ],
+)
+def test_ranks_are_made_equal_as_keras_does(shape, loss):
+    model = sequential(layers.Dense(1, "sigmoid"), shape=(5, 2))
+    x, y = normal(4, 5, 2), np.eye(5)[[0, 2, 1, 4]].reshape(shape)
+    model.compile(loss=loss)
+    ours = float(Backpropagation(model, x, y, loss).loss)
+    assert ours == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)
+
+
+def test_labels_under_a_loss_for_one_hot_targets_get_the_loss_that_takes_them():
+    model = sequential(layers.Dense(3, "softmax"), shape=(2,))
+    with pytest.raises(
+        ValueError, match=r"y has shape \(samples\), .*, or take sparse_categorical_crossentropy for labels"
+    ):
+        vgp.inspect_layers(model, normal(4, 2), np.arange(4) % 3, "categorical_crossentropy")
 
 
 @pytest.mark.parametrize(

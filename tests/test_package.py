@@ -100,10 +100,10 @@ LEVELS = [
     "vgp_lib._quiet",
     *(f"vgp_lib.engine{name}" for name in ("", "._keras", "._arguments")),
     *(f"vgp_lib.{name}" for name in ("updates", "data", "models")),
-    "vgp_lib.engine._backpropagation",
+    *(f"vgp_lib.engine.{name}" for name in ("_backpropagation", "_numbers")),
     *(f"vgp_lib.{name}" for name in ("layers", "callbacks", "plots")),
     *(f"vgp_lib.engine.{name}" for name in ("_band", "theory", "training")),
-    *(f"vgp_lib.engine.{name}" for name in ("_head", "_rehearsal", "_remedies", "diagnosis")),
+    *(f"vgp_lib.engine.{name}" for name in ("_head", "_rehearsal", "_straight", "_remedies", "diagnosis")),
     *(f"vgp_lib.classroom{name}" for name in ("", "._page", ".ledger", ".guesses", ".checks", ".widget")),
     "vgp_lib",
 ]
@@ -140,8 +140,8 @@ def test_the_house_keeps_its_size():
     lines = {path.as_posix(): len(path.read_bytes().splitlines()) for path in (ROOT / "vgp_lib").rglob("*.py")}
     instruments = [f"vgp_lib/{name}.py" for name in ("updates", "data", "models", "callbacks", "layers", "plots")]
     assert sum(number for path, number in lines.items() if path.endswith(tuple(instruments))) <= 1100
-    # 3,400 is the aim; the look at the last layer and the trials of remedies came after it.
-    assert sum(lines.values()) <= 4670
+    # 3,400 was the aim; the look at inputs and last layer, the trials of remedies and measuring in parts came after it.
+    assert sum(lines.values()) <= 4900
     long = [
         f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
         for name, tree in TREES.items()

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tqdm import tqdm
 
 import vgp_lib as vgp
-from vgp_lib.engine import _keras, _rehearsal, _remedies
+from vgp_lib.engine import _keras, _rehearsal, _remedies, diagnosis
 
 MOONS = vgp.load_moons()
 X, Y = MOONS.x_train, MOONS.y_train
@@ -73,7 +74,7 @@ def test_the_first_line_wins_unless_another_is_clearly_better(gains, chosen, tri
         course = gain and types.SimpleNamespace(gain=gain, learned=gain > 0.15)
         return types.SimpleNamespace(line=f"gain {gain}  # why", course=lambda patient: course)
 
-    patient = types.SimpleNamespace(course=types.SimpleNamespace(gain=0.15))
+    patient = types.SimpleNamespace(course=types.SimpleNamespace(gain=0.15), tell=lambda what: None)
     best, names = _remedies._try(patient, [line(gain) for gain in gains])
     assert (best and best[1].line) == (None if chosen is None else f"gain {gains[chosen]}  # why")
     assert names == [f"gain {gain}" for gain in gains if gain is not None][:tried]
@@ -87,9 +88,49 @@ def test_two_faults_at_once_get_two_lines():
 
 
 def test_where_nothing_helps_that_is_said():
-    coin = np.random.default_rng(0).integers(0, 2, len(X))
-    found = vgp.diagnose(vgp.build_mlp(1, units=2, seed=1), 0 * X, coin, optimizer=keras.optimizers.SGD(0.1))
+    side, coin = np.random.default_rng(0).integers(0, 2, (2, len(X)))
+    found = vgp.diagnose(
+        vgp.build_mlp(1, units=2, seed=1), side[:, None] + 0 * X, coin, optimizer=keras.optimizers.SGD(0.1)
+    )
     assert found.verdict == "healthy" and "none of these helped in the rehearsal: optimizer = " in found.because
+
+
+def test_a_net_that_is_no_better_than_a_straight_line_is_told_so_with_the_line_that_bends_it():
+    found = vgp.diagnose(vgp.build_mlp(3, activation="tanh", seed=1), X, Y, optimizer=keras.optimizers.SGD(0.1))
+    line = sequential(layers.Dense(1, "sigmoid"))
+    line.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    lowest = line.fit(X, Y, batch_size=len(X), epochs=300, verbose=0).history["loss"][-1]
+    assert found.verdict == "healthy" and f"a straight line does as well, {lowest:.2g}" in found.because
+    assert found.try_next == "optimizer = keras.optimizers.SGD(1.0)" and "with the next line, tried" in found.because
+
+
+def test_a_net_without_activations_is_named_a_straight_line():
+    found = vgp.diagnose(vgp.build_mlp(3, activation="linear", seed=1), X, Y, optimizer=keras.optimizers.SGD(0.1))
+    assert "without an activation in its hidden layers the net is a straight line" in found.because
+    assert found.try_next.startswith('keras.layers.Dense(10, activation="relu", kernel_initializer="he_normal")')
+
+
+def test_a_loss_that_still_falls_is_no_loss_to_stop_at():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 80)).astype("float32")  # too many inputs for a straight line to tell anything
+    model = sequential(layers.Dense(16, "relu"), layers.Dense(1, "sigmoid"), shape=(80,))
+    found = vgp.diagnose(model, x, x[:, 0] * x[:, 1] > 0, optimizer=keras.optimizers.Adam(3e-4))
+    assert found.verdict == "healthy" and "; the loss still falls; with the next line" in found.because
+    assert found.try_next == "optimizer = keras.optimizers.Adam(0.003)"
+
+
+def test_what_takes_long_is_told(capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        diagnosis,
+        "tqdm",
+        lambda **options: shown.append(options) or tqdm(**options | {"delay": 0, "disable": False, "mininterval": 0}),
+    )
+    vgp.diagnose(vgp.build_mlp(12, seed=1), X, Y, optimizer=keras.optimizers.SGD(0.1))
+    told = capsys.readouterr().err
+    assert (
+        shown[0]["delay"] == 2 and [word for word in ("looks", "rehearses", "tries keras.") if word not in told] == []
+    )
 
 
 def test_a_net_that_cannot_be_built_anew_is_told_so():

@@ -140,6 +140,8 @@ def constants():
         "steps": _rehearsal.STEPS,
         "learned": _rehearsal.LEARNED,
         "faint": diagnosis.FAINT,
+        "done": diagnosis.DONE,
+        "late": diagnosis.LATE,
         "loud": diagnosis.LOUD,
         "open": _remedies.OPEN,
     }

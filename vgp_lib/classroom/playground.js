@@ -411,9 +411,11 @@ const VGP = (function factory(C) {
     const { losses } = found, last = lastTenth(losses);
     if (word === "healthy" && hasLearned(found)) {
       const far = losses[0] - last > (1 - C.learned) * Math.abs(found.shuffled);
-      const needed = losses.findIndex((loss) => loss - last <= 0.1 * (losses[0] - last));
-      const long = far && needed ? `; train for at least ${needed} steps` : "";
-      return { because: `The net answers to its input: ${course}.`, try_next: `nothing to change${long}` };
+      const needed = far ? losses.findIndex((loss) => loss - last <= 0.1 * (losses[0] - last)) : 0;
+      const falls = needed > C.late * losses.length, done = last < (1 - C.done) * found.shuffled;
+      const long = needed ? `; train for ${falls ? "more than" : "at least"} ${needed} steps` : "";
+      const because = `The net answers to its input: ${course}${falls && !done ? "; the loss still falls" : ""}.`;
+      return { because, try_next: `nothing to change${long}` };
     }
     if (word === "healthy") {
       const because = "Not the gradient: every layer gets one, but the net learns no more than a constant would";

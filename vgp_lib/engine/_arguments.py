@@ -123,8 +123,7 @@ def loss_and_targets(loss, y, prediction):
     check_mask(prediction)
     function = _resolve(loss)
     name = getattr(function, "__name__", None) or getattr(function, "name", "")
-    if y.ndim == len(prediction.shape) - 1 and prediction.shape[-1] == 1:
-        y = y[..., None]
+    y, prediction, squeezes = _same_rank(y, prediction)
     if function is losses.binary_crossentropy or isinstance(function, losses.BinaryCrossentropy):
         _check_binary(function, name, y, prediction)
     ignored = getattr(function, "ignore_class", None)
@@ -132,16 +131,34 @@ def loss_and_targets(loss, y, prediction):
         classes = prediction.shape[-1]
         labels = y if ignored is None else y[y != ignored]
         if y.size != np.prod(prediction.shape[:-1]) or not np.isin(labels, np.arange(classes)).all():
-            raise ValueError(f"y must hold one label from 0 to {classes - 1} per prediction; its shape is {y.shape}")
+            message = f"y must hold one label from 0 to {classes - 1} per prediction; its shape is {_any_samples(y)}"
+            raise ValueError(f"{message}, its values run from {y.min():.3g} to {y.max():.3g}")
     elif _keras.is_keras(function) and y.shape != tuple(prediction.shape):
-        raise ValueError(f"y has shape {y.shape}, the model gives {tuple(prediction.shape)}; {name} needs them equal")
+        message = f"y has shape {_any_samples(y)}, the model gives {_any_samples(prediction)}; {name} needs them equal"
+        labels = y.ndim == 1 and name.startswith("categorical") and not np.mod(y, 1).any()
+        raise ValueError(message + (", or take sparse_categorical_crossentropy for labels" if labels else ""))
     y = tf.cast(y, prediction.dtype)
     call = function.call if isinstance(function, losses.Loss) else function
     if ignored is not None:
         call = _over_the_labelled(call)
     if not _keras.is_keras(function):
         _check_gradient(call, loss, y, prediction)
-    return call, y
+    return (lambda y, answer: call(y, answer[..., 0])) if squeezes else call, y
+
+
+def _same_rank(y, prediction):
+    """Give y and a prediction one rank, as Keras does, and tell whether the prediction's last axis went for it."""
+    rank = len(prediction.shape)
+    if y.ndim == rank + 1 and y.shape[-1] == 1 and rank > 1:
+        return y[..., 0], prediction, False
+    if y.ndim != rank - 1 or prediction.shape[-1] != 1:
+        return y, prediction, False
+    return (y[:, None], prediction, False) if y.ndim == 1 else (y, prediction[..., 0], True)
+
+
+def _any_samples(values):
+    """Write a shape without the number of samples, of which some may have been chosen."""
+    return f"({', '.join(['samples', *map(str, values.shape[1:])])})"
 
 
 def check_mask(prediction):

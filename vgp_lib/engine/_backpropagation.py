@@ -9,6 +9,7 @@ from keras import layers
 
 from vgp_lib.engine import _arguments, _keras
 
+_BYTES = 3e7  # for the outputs of all layers; what is made of them takes up to twenty times as much
 # Layers that only apply an activation: their output is the activation of the kernel layer before them.
 _ACTIVATION_LAYERS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
 # The course's own, for which nothing needs to be tried out.
@@ -44,7 +45,7 @@ class Backpropagation:
     """
 
     def __init__(self, model, x, y, loss, values=(), slopes=True):
-        _keras.layers_with_kernel(model)
+        self.not_measured = [layer.name for layer in _keras.without_one_kernel(model)]
         broken = broken_layer(model)
         if broken:
             message = f"Layer {broken.name!r} has weights that are nan or infinite: the training has exploded; build "
@@ -54,6 +55,7 @@ class Backpropagation:
             model(x[:1])  # an activation layer inside a Dense layer is built when it is first called
         self._slopes = slopes or not _keras.loops_over_time(model)
         self.samples, self.values, self.probes = len(x), values, []
+        self.share = 1.0  # of all samples that are measured
         self._origins = {}  # id of a tensor that holds z, or z normalized -> the tensor, its probe, which call of it
         double, self.originals = _keras.twin(model, in_float32=True)
         self._attach(double)
@@ -155,7 +157,7 @@ class Backpropagation:
         _keras.override(layer, call=call)
 
     def kernel_gradients(self, probe, deltas):
-        """Return the norm of the batch's kernel gradient and the norm of every sample's part of it."""
+        """Return the batch's kernel gradient and the norm of every sample's part of it."""
         if isinstance(probe.layer, layers.RNN) or getattr(type(probe.layer), "call", None) is layers.Dense.call:
             return _dense_gradients(per_sample(probe.inputs, self.samples), per_sample(deltas, self.samples))
         # Any other layer: send one sample's delta after the other back through it alone.
@@ -170,11 +172,46 @@ class Backpropagation:
                 z = [layer.call(a[i : i + 1]) for a in probe.inputs]
             part = np.asarray(tape.gradient(z, kernel, output_gradients=[d[i : i + 1] for d in deltas]), "float64")
             total, norms = total + part, [*norms, l2_norm(part)]
-        return l2_norm(total), np.array(norms)
+        return total, np.array(norms)
+
+    def release(self):
+        """Forget all tensors now: they lie in cycles, which Python's garbage collector would find much later."""
+        self._origins, self._tape, self.deltas = {}, None, None
+        for probe in self.probes:
+            probe.inputs, probe.outputs, probe.slopes, probe.activations = [], [], [], []
+
+
+def in_parts(model, x, y, loss):
+    """Yield one `Backpropagation` of all samples, or, where that would take too much memory, one after the other.
+
+    Samples that act on each other stay together: under batch normalization, layers or a loss of the caller's own.
+    """
+    x, y = _arguments.batch(x, y)
+    kernel_layers = _keras.layers_with_kernel(model)
+    dense = x.ndim == 2 and all(isinstance(layer, layers.Dense) for layer in kernel_layers)
+    count, units = len(x), sum(_keras.kernel_owner(layer).kernel.shape[-1] for layer in kernel_layers)
+    # A rough bound first, which spares small nets the look at a sample.
+    if 4 * units * (len(x) if dense else x.size) > _BYTES and _apart(model, loss):
+        first = Backpropagation(model, x[:1], y[:1], loss)
+        size = sum(z.dtype.size * int(np.prod(z.shape)) for probe in first.probes for z in probe.outputs)
+        first.release()
+        count = max(1, int(_BYTES / size))
+    for start in range(0, len(x), count):
+        run = Backpropagation(model, x[start : start + count], y[start : start + count], loss)
+        run.share = run.samples / len(x)
+        yield run
+        run.release()
+
+
+def _apart(model, loss):
+    """Tell whether samples do not act on each other."""
+    parts = _keras.all_layers(model)[1:]
+    alone = all(_keras.is_keras(part) and not isinstance(part, layers.BatchNormalization) for part in parts)
+    return alone and (isinstance(loss, str) or _keras.is_keras(loss)) and getattr(loss, "ignore_class", None) is None
 
 
 def _dense_gradients(a, d):
-    """Norms of the kernel gradient of z = a W: the batch's, and those of the samples' parts, each a sum of a_p d_pᵀ."""
+    """The kernel gradient of z = a W, and the norms of the samples' parts of it, each a sum of a_p d_pᵀ."""
     a_scale, d_scale = (np.abs(values).max() or 1.0 for values in (a, d))
     a, d = a / a_scale, d / d_scale
     # Their shapes are (samples, positions, features) and (samples, positions, units).
@@ -182,8 +219,8 @@ def _dense_gradients(a, d):
         square = ((a @ a.transpose(0, 2, 1)) * (d @ d.transpose(0, 2, 1))).sum(axis=(1, 2))
     else:
         square = np.array([np.square(one.T @ delta).sum() for one, delta in zip(a, d, strict=True)])
-    batch = l2_norm(np.tensordot(a, d, axes=([0, 1], [0, 1])))
-    return batch * a_scale * d_scale, np.sqrt(np.maximum(square, 0)) * a_scale * d_scale
+    batch = np.tensordot(a, d, axes=([0, 1], [0, 1])) * a_scale * d_scale
+    return batch, np.sqrt(np.maximum(square, 0)) * a_scale * d_scale
 
 
 def _slope(activation, z):

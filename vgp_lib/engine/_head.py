@@ -1,4 +1,4 @@
-"""Whether the last layer of a net, its loss and its targets belong together: what is known before any step."""
+"""Whether inputs, last layer, loss and targets of a net belong together: what is known before any step."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _RANGES = {
 }  # fmt: skip
 _PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax", "sparsemax")
 # These hand the range of their input on.
-_NEUTRAL = (
+NEUTRAL = (
     layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.AlphaDropout, layers.Flatten,
     layers.Reshape, layers.Permute, layers.Masking, layers.ActivityRegularization, layers.GlobalAveragePooling1D,
     layers.GlobalAveragePooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.MaxPooling1D,
@@ -78,8 +78,35 @@ def last_activation(model, x):
         if _keras.is_keras(layer) and hasattr(layer, "activation"):
             activation = layer.activation
             return activation.__name__ if hasattr(activation, "__name__") and _keras.is_keras(activation) else None
-        if not isinstance(layer, _NEUTRAL):
+        if not isinstance(layer, NEUTRAL):
             return None
+    return None
+
+
+def check_inputs(model, x):
+    """Return why nothing can be learned from these inputs, and the line that changes it; or None."""
+    order = [
+        layer for layer in _keras.forward_order(model, x) if not isinstance(layer, (keras.Model, layers.InputLayer))
+    ]
+    first, low, high = order[0], x.min(), x.max()
+    if isinstance(first, layers.Embedding):
+        if np.any(x != np.trunc(x)):
+            because = (
+                f"An Embedding takes whole numbers, the tokens, and x holds fractions from {low:.3g} to {high:.3g}"
+            )
+            return (
+                because,
+                f"keras.layers.Reshape({(*x.shape[1:], 1)})  # for measured numbers, in place of the Embedding",
+            )
+        if low < 0 or high >= first.input_dim:
+            because = f"The Embedding knows tokens from 0 to {first.input_dim - 1}, and x holds {low:.0f} to {high:.0f}"
+            line = f"keras.layers.Embedding({int(max(high, high - low)) + 1}, {first.output_dim})"
+            return because, line + ("  # and x = x - x.min()" if low < 0 else "")
+    if len(x) > 1 and not np.ptp(x, axis=0).any():
+        return (
+            "All samples in x are alike, so there is nothing to tell them apart by",
+            "np.ptp(x, axis=0)  # look at the inputs",
+        )
     return None
 
 
@@ -87,6 +114,8 @@ def check_head(model, x, y, loss):
     """Return the `Head` that a model should have, or None if its own belongs to its loss and its targets."""
     answers = getattr(model, "outputs", None) or [model(x[:1], training=False)]  # a subclassed model has none
     shape, name = tuple(answers[0].shape), loss_name(loss)
+    if shape[-1] == 1 and len(shape) - 1 == y.ndim > 1:  # Keras squeezes such an answer
+        shape = shape[:-1]
     activation, logits = last_activation(model, x), bool(getattr(loss, "from_logits", False))
     for rule in (_constant, _unlike_shapes, _not_probabilities, _unreachable):
         because = rule(activation, shape, name, logits, y)

@@ -75,6 +75,14 @@ def layers_with_kernel(model):
     return found
 
 
+def without_one_kernel(model):
+    """List the layers that have weights of two and more axes, but are none of `layers_with_kernel`, nor inside one."""
+    measured = {id(weight) for layer in layers_with_kernel(model) for weight in layer.weights}
+    leaves = [layer for layer in all_layers(model) if len(all_layers(layer)) == 1]
+    shaped = {id(layer): [weight for weight in layer.trainable_weights if len(weight.shape) > 1] for layer in leaves}
+    return [layer for layer in leaves if any(id(weight) not in measured for weight in shaped[id(layer)])]
+
+
 def kernel_owner(layer):
     """Return what holds the kernel: of a recurrent layer its cell, else the layer itself."""
     return layer.cell if isinstance(layer, keras.layers.RNN) else layer

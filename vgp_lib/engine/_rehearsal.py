@@ -13,7 +13,8 @@ from vgp_lib.engine._backpropagation import Backpropagation
 STEPS, FEW_STEPS, _LEAST_STEPS = 300, 50, 2  # as many full-batch steps as a training of the course
 SAMPLES, _FEW_SAMPLES = 256, 16
 _WORK, _CALLS = 8e9, 60  # a small net has fewer multiplications in all its steps, and layers (times time steps): 1 s
-_SECONDS = 0.5  # for the steps of any other net, or for one look at its layers
+_SECONDS = 0.5  # for one look at the layers of any other net, and at least for its steps
+_AS_LONG = 1.0  # as tracing takes may the steps take: on a slow machine both take longer, and the steps stay as many
 _HOPELESS = 10  # seconds of a first step, traced, after which no more are timed
 _BYTES = 1e8  # for the outputs of all layers; what is made of them takes several times as much
 LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
@@ -111,14 +112,16 @@ class Rehearsal:
 
     def _affordable(self):
         """Return how many steps there is time for; rather fewer samples than too few steps."""
-        seconds = self._time_of_a_step()  # and of tracing
+        traced = seconds = self._time_of_a_step()
+        allowed = max(_SECONDS, _AS_LONG * traced)
         if seconds < _HOPELESS:
             seconds = self._time_of_a_step()
-            part = min(int(np.ceil(FEW_STEPS * seconds / _SECONDS)), len(self._x) // _FEW_SAMPLES)
+            part = min(int(np.ceil(FEW_STEPS * seconds / allowed)), len(self._x) // _FEW_SAMPLES)
             if part > 1:
                 self._x, self._y = self._x[::part], self._y[::part]
+                self._time_of_a_step()  # another shape is traced anew
                 seconds = self._time_of_a_step()
-        return int(np.clip(_SECONDS / seconds, _LEAST_STEPS, STEPS))
+        return int(np.clip(allowed / seconds, _LEAST_STEPS, STEPS))
 
     def _time_of_a_step(self):
         started = time.perf_counter()

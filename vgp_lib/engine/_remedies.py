@@ -13,7 +13,11 @@ from vgp_lib.engine._rehearsal import FEW_STEPS, Rehearsal
 _LARGE, _TINY = 5.0, 0.05  # in root mean square; initializers are made for inputs and targets of about 1
 OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")  # their slope stays near 1 on one side
 _SCALE = "{0} = ({0} - {0}.mean(axis=0)) / ({0}.std(axis=0) + 1e-7)"
-_TRIED, _CLEARLY = 3, 0.1  # so many lines are tried at most; so large a share of the loss is a clear difference
+_TRIED, _CLEARLY = (
+    3,
+    0.1,
+)  # so many lines are tried at most; so large a share of the loss, or half of what is left, is a clear difference
+_ENOUGH = 0.5  # a line that removes less of the loss may need another one beside it
 _PLAIN = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU)  # layers that only apply an activation
 
 
@@ -49,12 +53,11 @@ def propose(patient, verdict, index):
     if patient.rehearsal.count < FEW_STEPS:
         return lines[0].line, "for want of time the next line is not tried", False
     best, tried = _try(patient, lines)
-    if best is None and verdict != "healthy" and lines[0].change and not lines[0].optimizer:  # two faults at once
+    one = best[1] if best else next((line for line in lines if line.change), lines[0])
+    if one.change and not one.optimizer and not (best and best[0] > _ENOUGH):  # two faults at once
         adam = _adam()
-        both = replace(
-            lines[0], line=f"{lines[0].line.partition('  #')[0]}  # and {adam.line}", optimizer=adam.optimizer
-        )
-        best, _ = _try(patient, [both])
+        line = f"{one.line.partition('  #')[0]}  # and {adam.line}"
+        best, _ = _try(patient, [replace(one, line=line, optimizer=adam.optimizer)], best)
     if best:
         _, line, course = best
         words = f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
@@ -64,17 +67,15 @@ def propose(patient, verdict, index):
     return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}", False
 
 
-def _try(patient, lines):
+def _try(patient, lines, best=None):
     """Return the best of the lines that help, as (gain, line, course) or None, and all that could be tried."""
-    best, tried = None, []
+    tried = []
     for line in lines:
+        patient.tell(f"tries {line.line}")
         course = line.course(patient)
         tried += [] if course is None else [line.line.partition("  #")[0]]
-        if (
-            course is not None
-            and course.learned
-            and course.gain > (best[0] if best else patient.course.gain) + _CLEARLY
-        ):
+        so_far = best[0] if best else patient.course.gain
+        if course and course.learned and course.gain > so_far + min(_CLEARLY, (1 - so_far) / 2):
             best = course.gain, line, course
         if best and best[0] > 1 - _CLEARLY:
             break
@@ -107,6 +108,8 @@ def _lines(patient, verdict, index):
 
 
 def _for_healthy(patient):
+    if patient.is_straight:
+        yield from _for_layers(patient, patient.layers[0], _config(patient.layers[0]), "healthy")
     scaled = patient.input_size > _LARGE or 0 < patient.input_size < _TINY
     if scaled:
         yield Remedy(_SCALE.format("x"), scale_x=True)

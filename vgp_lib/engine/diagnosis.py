@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
-from vgp_lib.engine import _arguments, _head, _keras, _remedies
+from vgp_lib.engine import _arguments, _head, _keras, _remedies, _straight
 from vgp_lib.engine._backpropagation import Backpropagation, broken_layer, l2_norm
 from vgp_lib.engine._rehearsal import FEW_STEPS, SAMPLES, STEPS, Rehearsal, first_look
 from vgp_lib.layers import first_recurrent, lag_gradients, report
@@ -15,7 +16,9 @@ from vgp_lib.updates import power_of_ten
 
 # Chosen, like the share of the loss in _rehearsal.py, on the development half of evidence/diagnosis.py.
 FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
-_WELL = 0.5  # a net with another last layer that removes less of the loss may need one more line
+_DOUBT = 10.0  # so many times beyond a threshold, where there was no time to see whether the net learns
+DONE = 0.9  # a net that has removed more of the loss of shuffled answers has nothing left to be improved
+LATE = 2 / 3  # of the rehearsal: a loss that comes most of its way only after that still falls
 LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
 
 
@@ -45,7 +48,7 @@ class Diagnosis:
 def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
     """Tell whether the gradient of a network is healthy, vanishing, exploding or dead under a given optimizer.
 
-    Looks at the last layer, the loss and the targets first: where they do not belong together, the rest is judged with
+    Looks at inputs, last layer, loss and targets first: where they do not belong together, the rest is judged with
     the last layer that does. Then it looks at every layer with a kernel (per-sample delta, dead units; see
     `inspect_layers`), rehearses up to 300 full-batch training steps on a copy, with a copy of the optimizer and its
     state, and looks again. A net that has learned from x, now or in the rehearsal, is healthy, however small its
@@ -82,14 +85,16 @@ def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
     if layer:
         because = f"Weights of {layer.name} are nan or infinite already: a step has thrown them out of range."
         return Diagnosis("exploding", layer.name, because, _remedies.optimizer_line(optimizer, 0.1, clip=True))
-    head = _head.check_head(model, x, y, loss)
-    if head is None:
-        return _explain(_Patient(model, x, y, optimizer, loss))
-    repaired = _head.repair(model, head, y, loss)
-    if repaired is None:
-        return Diagnosis("healthy", None, f"Not the gradient: {head.because}.", head.line)
-    repaired, y, loss = repaired
-    return _explain(_Patient(repaired, x, y, optimizer, loss), head)
+    unusable = _head.check_inputs(model, x)
+    if unusable:
+        return Diagnosis("healthy", None, f"Not the gradient: {unusable[0]}.", unusable[1])
+    head, repaired = _head.check_head(model, x, y, loss), (model, y, loss)
+    if head:
+        repaired = _head.repair(model, head, y, loss)
+        if repaired is None:
+            return Diagnosis("healthy", None, f"Not the gradient: {head.because}.", head.line)
+    with tqdm(bar_format="diagnose: {desc}, {elapsed}", delay=2, leave=False) as bar:
+        return _explain(_Patient(x, *repaired, optimizer, bar), head)
 
 
 def _recipe(model, optimizer, loss):
@@ -110,11 +115,14 @@ def _recipe(model, optimizer, loss):
 class _Patient:
     """A net, and what was found: before the rehearsal, in it, and after it."""
 
-    def __init__(self, model, x, y, optimizer, loss):
+    def __init__(self, x, model, y, loss, optimizer, bar):
+        self._bar = bar
+        self.tell("looks at the layers")
         x, y, run, self.small = first_look(model, x, y, loss)
         self.model, self.x, self.y, self.optimizer, self.loss = model, x, y, optimizer, loss
         self.layers = [run.originals[id(probe.layer)] for probe in run.probes]
-        self.before = report(run, kernels=False)
+        self.before = report([run], kernels=False)
+        self.tell("rehearses")
         self.rehearsal = Rehearsal(model, x, y, optimizer, loss, STEPS if self.small else None)
         self.course = self.rehearsal.train()
         self.recurrent = first_recurrent(run)
@@ -124,16 +132,22 @@ class _Patient:
             self.forgets = float(lags[-1] / lags.max()) if lags.max() > 0 else 0.0
         parts = _keras.all_layers(model)
         self.normalizes = any(isinstance(layer, keras.layers.BatchNormalization) for layer in parts)
-        tokens = any(isinstance(layer, keras.layers.Embedding) for layer in parts)
-        self.input_size = 1.0 if tokens else l2_norm(x) / x.size**0.5
+        self.tokens = any(isinstance(layer, keras.layers.Embedding) for layer in parts)
+        self.is_straight = _straight.is_straight(model, x, self.layers)
+        self.input_size = 1.0 if self.tokens else l2_norm(x) / x.size**0.5
         regression = _head.is_regression(_head.loss_name(loss))
         self.target_size = l2_norm(y) / y.size**0.5 if regression else 1.0
+
+    def tell(self, what):
+        """Show what is being done, once the work has taken two seconds."""
+        self._bar.set_description_str(what, refresh=False)
+        self._bar.update()
 
     @functools.cached_property
     def after(self):
         """Report of the net after the rehearsal, or None if its weights are nan."""
         values = self.course.values
-        return values and report(Backpropagation(self.model, self.x, self.y, self.loss, values, False), kernels=False)
+        return values and report([Backpropagation(self.model, self.x, self.y, self.loss, values, False)], kernels=False)
 
     def surely(self, verdict):
         """Whether a verdict is more than what a wrong last layer or a rehearsal of too few steps may bring about."""
@@ -167,7 +181,9 @@ def _decide(patient):
         return "exploding", largest
     if patient.course.learned or len(patient.layers) == 1:
         return "healthy", None
-    for when in ("before", "after"):  # what was there first is the cause
+    few = patient.rehearsal.count < FEW_STEPS
+    doubt = _DOUBT if few else 1
+    for when in ("before",) if few else ("before", "after"):  # what was there first is the cause
         found = getattr(patient, when)
         if not np.isfinite(found.delta_rms).all():
             return "exploding", largest
@@ -176,11 +192,11 @@ def _decide(patient):
             return "dead", int(dead.argmax())
         if np.isnan(ratios).any():  # 0 / 0: not even the output layer gets a gradient
             return "vanishing", len(ratios)
-        if ratios.max() > LOUD:
+        if ratios.max() > LOUD * doubt:
             return "exploding", int(ratios.argmax())
-        if ratios.min() < FAINT:
+        if ratios.min() < FAINT / doubt:
             return "vanishing", int(ratios.argmin())
-    if patient.forgets < FAINT and patient.rehearsal.count >= FEW_STEPS:  # a net that forgets at first may learn
+    if patient.forgets < FAINT and not few:  # a net that forgets at first may learn
         return "vanishing", patient.recurrent
     return "healthy", None
 
@@ -190,11 +206,11 @@ def _explain(patient, head=None):
     verdict, index = _decide(patient)
     course = _describe_course(patient)
     if head is not None and (patient.course.learned or not patient.surely(verdict)):
-        because = f"Not the gradient: {head.because}. With the next line, {course}"
-        if not patient.course.learned or patient.course.gain > _WELL:
-            return Diagnosis("healthy", None, f"{because}.", head.line)
-        line, tried, helps = _remedies.propose(patient, "healthy", None)
-        return Diagnosis("healthy", None, f"{because}; {tried}.", f"{head.line}; then {line}" if helps else head.line)
+        because, line = f"Not the gradient: {head.because}. With the next line, {course}", head.line
+        if not patient.course.learned or _unfinished(patient):
+            more, tried, helps = _remedies.propose(patient, "healthy", None)
+            because, line = f"{because}; {tried}", f"{line}; then {more}" if helps else line
+        return Diagnosis("healthy", None, f"{because}.", line)
     if verdict == "healthy":
         because, line = _describe_healthy(patient, course)
     else:
@@ -211,15 +227,38 @@ def _describe_healthy(patient, course):
         because = f"Not the gradient: all targets are {patient.y.flat[0]:.3g}, so there is nothing to learn; {course}."
         return because, "np.unique(y, return_counts=True)  # look at the targets"
     if patient.course.learned:
-        steps = patient.course.needed
-        line = "nothing to change" + (f"; train for at least {steps} steps" if steps else "")
-        return f"The net answers to its input: {course}.", line
+        return _describe_learned(patient, course)
     if patient.rehearsal.count < FEW_STEPS:
-        line = "nothing to change; train on, and see whether the loss falls"
+        line = "train on, and see whether the loss falls"
         return f"Every layer gets a gradient; {course}: too few steps to tell whether it learns.", line
     line, tried, _ = _remedies.propose(patient, "healthy", None)
     because = "Not the gradient: every layer gets one, but the net learns no more than a constant would"
     return f"{because}; {course}; {tried}.", line
+
+
+def _describe_learned(patient, course):
+    steps, because, more = patient.course.needed, f"The net answers to its input: {course}", _unfinished(patient)
+    line = "nothing to change"
+    if steps:
+        line += f"; train for {'more than' if _falls(patient) else 'at least'} {steps} steps"
+    if more:
+        because += more
+        better, tried, helps = _remedies.propose(patient, "healthy", None)
+        because, line = (f"{because}; {tried}", better) if helps else (because, line)
+    return f"{because}.", line
+
+
+def _falls(patient):
+    """Whether the loss still falls when the rehearsal ends."""
+    return patient.course.needed > LATE * patient.rehearsal.count
+
+
+def _unfinished(patient):
+    """Tell what a net that has learned something leaves to be done: "" if nothing, else words."""
+    if patient.course.gain > DONE:
+        return ""
+    straight = _straight.as_good(patient)
+    return f"; {straight}" if straight else "; the loss still falls" if _falls(patient) else ""
 
 
 def _describe_course(patient):
