@@ -2,7 +2,7 @@
 
 Twin. Every program has a sound twin, the changes that make it learn (`TWINS`, with what the fault is). Where its data
 are random, learnable ones of the same range take their place in both trainings (column `data`).
-Outcome. Program and twin are trained as the author did, with as many steps (at most 3,000, at most 10 s), from 10
+Outcome. Program and twin are trained as the author did, with as many steps (at most 3,000, at most 120 s), from 10
 seeds, or 3 where a training takes over 5 s. Score: the share of the targets' variance, or of the accuracy above that of
 the most frequent class, that the answers explain on the training data. What reaches 0.8 of its twin is sound.
 Mechanism of the others, from float64 gradients of each sample (`Float64`), at the start, early, halfway and at the end,
@@ -36,7 +36,7 @@ from evidence import tables
 
 FOLDER = pathlib.Path(__file__).parent / "programs"
 TABLE, WORKERS, SEEDS, CURES, WELL = "real_programs.csv", 2, 10, 3, 0.8
-STEPS, SECONDS, LONG, PATIENCE = 3000, 10, 5, 60  # of a training; of one that few seeds get; of a program's diagnoses
+STEPS, SECONDS, LONG, PATIENCE = 3000, 120, 5, 60  # of a training; of one that few seeds get; of a program's diagnoses
 RULES = ("AutoTrainer", "SageMaker", "DeepDiagnosis", "TheDeepChecker", "DEFault-tool")
 ADAM, HE = {"name": "Adam", "learning_rate": 0.01}, {"activation": "relu", "kernel_initializer": "he_normal"}
 ANSWER = (
@@ -519,7 +519,7 @@ def answer(job):
                 continue
             row = stored | diagnosis(program, seed)
             spent += row["seconds"]
-            row |= judge(row) | {"cured": ""}
+            row |= judge(row, program.steps) | {"cured": ""}
             if kind == "faulty" and seed < CURES and row["label"] != "sound":
                 row["cured"] = cure(program, row, cures)
             rows.append(row)
@@ -538,19 +538,26 @@ def diagnosis(program, seed):
     return row | {"seconds": round(time.perf_counter() - started, 2)}
 
 
-def judge(row):
-    """Verdict and sense; "" where there is nothing to be judged."""
-    nothing = row["try_next"].startswith("nothing to change")
+def judge(row, steps):
+    """Verdict and sense, of a program whose author took so many steps; "" where there is nothing to be judged."""
+    nothing, names = row["try_next"].startswith("nothing to change"), TWINS[row["program"]].names
     said = row["try_next"] if nothing else without_course(f"{row['because']} {row['try_next']} {row['error']}")
-    named = re.search(TWINS[row["program"]].names, said) is not None
+    named = re.search(names, said) is not None or (SHORT in names and more_steps(row["try_next"]) > steps)
     if row["error"]:
         refused = bool(row["fit"]) and named
         flagged = 1 if row["kind"] == "twin" else ""
         return {"verdict_right": int(refused), "sense_right": int(refused), "flagged": flagged}
     right = row["verdict"] in row["right"].split()
     other = row["label"] == "other fault" or (row["label"] == "gradient fault" and row["verdict"] == "healthy")
-    flagged = int(row["verdict"] != "healthy" or not nothing) if row["kind"] == "twin" else ""
+    changes = row["verdict"] != "healthy" or not row["try_next"].startswith(("nothing to change", "train on"))
+    flagged = int(changes) if row["kind"] == "twin" else ""
     return {"verdict_right": int(right), "sense_right": int(named) if other else "", "flagged": flagged}
+
+
+def more_steps(line):
+    """For how many steps a line asks to train, 0 if it does not say."""
+    found = re.search(r"train for (?:at least|more than) (\d+) steps", line)
+    return int(found[1]) if found else 0
 
 
 def without_course(text):
@@ -590,10 +597,10 @@ def apply(program, line, name):
     code, _, comment = line.partition("  # ")
     also = [found for found in (re.search(r'loss="\w+"', comment), re.search(r"optimizer = .*", comment)) if found]
     parts = [*code.split("; "), *(found[0].replace("loss=", "loss = ") for found in also)]
-    epochs = re.search(r"at least (\d+) steps", line)
-    if epochs:
+    steps = more_steps(line)
+    if steps:
         steps_an_epoch = -(-len(program.x) // program.batch_size)
-        program = dataclasses.replace(program, epochs=max(program.epochs, -(-int(epochs[1]) // steps_an_epoch)))
+        program = dataclasses.replace(program, epochs=max(program.epochs, -(-steps // steps_an_epoch)))
     parts = [
         part.strip() for part in parts if re.match(r"keras\.layers\.|(optimizer|loss|x|y)\b[^=(]*= ", part.strip())
     ]
@@ -603,7 +610,7 @@ def apply(program, line, name):
             program = replace(program, made if isinstance(made, tuple) else (made,), name, "hidden" in line)
         else:
             program = assign(program, part)
-    return program if epochs or parts else None
+    return program if steps or parts else None
 
 
 def assign(program, code):
@@ -627,12 +634,16 @@ def replace(program, made, name, everywhere):
     config, parts = copy.deepcopy(program.config), [keras.layers.serialize(layer) for layer in made]
     weighted = [i for i, layer in enumerate(config["layers"]) if {"units", "filters"} & set(layer["config"])]
     named = [i for i in weighted if config["layers"][i]["config"].get("name") == name] or weighted[-1:]
+    if isinstance(made[0], keras.layers.Reshape):  # in place of an Embedding
+        named = [i for i, layer in enumerate(config["layers"]) if layer["class_name"] == "Embedding"]
     for layer in config["layers"]:
         layer.pop("build_config", None)
     config.pop("build_input_shape", None)
     kind, new = parts[0]["class_name"], {k: v for k, v in parts[0]["config"].items() if k not in ("name", "trainable")}
     activation = [part["config"]["activation"] for part in parts if part["config"].get("activation")][-1:]
-    if not {"units", "filters"} & set(new):
+    if kind == "Reshape":
+        config["layers"][named[0]] = parts[0]
+    elif not {"units", "filters"} & set(new):
         config["layers"][named[0] + 1 : named[0] + 1] = parts
     elif everywhere:
         for i in weighted[:-1]:
@@ -692,7 +703,10 @@ def report(rows):
     other = [row for row in faulty if row["sense_right"] != ""]
     print(f"{'other fault':16}sense right   {share(other, lambda row: row['sense_right'])}")
     bad = [row for row in faulty if row["label"] != "sound"]
-    print(f'{"all bad":16}"nothing to change" {share(bad, lambda row: row["try_next"].startswith("nothing"))}')
+    nothing = [row for row in bad if row["try_next"].startswith("nothing")]
+    print(f'{"all bad":16}"nothing to change" {share(bad, lambda row: row in nothing)}')
+    longer = [row for row in nothing if row["sense_right"] == 1]
+    print(f"{'':16}of these, to be trained for longer than the author did: {len(longer)} of {len(nothing)}")
     print(f"{'twins':16}flagged       {share(twins, lambda row: row['flagged'])}")
     raised = [row for row in rows if row["error"] and not row["fit"]]
     kept = [row for row in raised if re.search(TWINS[row["program"]].names, row["error"])]

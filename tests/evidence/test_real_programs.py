@@ -57,6 +57,21 @@ def test_two_lines_are_applied_both_and_a_last_layer_brings_its_loss():
     assert changed.epochs == 500
 
 
+def test_numbers_in_place_of_tokens_are_applied():
+    changed = real_programs.apply(
+        real_programs.programs()[61274792], "keras.layers.Reshape((1000, 1))  # for numbers", None
+    )
+    model = changed.model(0, build=True)
+    assert [type(layer).__name__ for layer in model.layers][:3] == ["Reshape", "Dropout", "LSTM"]
+
+
+def test_more_steps_than_the_author_took_name_the_fault_of_too_few():
+    row = {"program": 56452176, "kind": "faulty", "label": "other fault", "right": "healthy", "verdict": "healthy"}
+    row |= {"because": "", "error": "", "try_next": "nothing to change; train for at least 29 steps"}
+    assert real_programs.judge(row, steps=10)["sense_right"] == 1
+    assert real_programs.judge(row, steps=29)["sense_right"] == 0
+
+
 def rows(kind):
     return [row for row in tables.read(real_programs.TABLE) if row["kind"] == kind and row["seconds"]]
 
