@@ -113,10 +113,28 @@ def test_a_net_without_activations_is_named_a_straight_line():
 def test_a_loss_that_still_falls_is_no_loss_to_stop_at():
     random = np.random.default_rng(0)
     x = random.normal(size=(200, 80)).astype("float32")  # too many inputs for a straight line to tell anything
-    model = sequential(layers.Dense(16, "relu"), layers.Dense(1, "sigmoid"), shape=(80,))
-    found = vgp.diagnose(model, x, x[:, 0] * x[:, 1] > 0, optimizer=keras.optimizers.Adam(3e-4))
-    assert found.verdict == "healthy" and "; the loss still falls; with the next line" in found.because
-    assert found.try_next == "optimizer = keras.optimizers.Adam(0.003)"
+
+    def ask(rate):
+        model = sequential(layers.Dense(16, "relu"), layers.Dense(1, "sigmoid"), shape=(80,))
+        return vgp.diagnose(model, x, x[:, 0] * x[:, 1] > 0, optimizer=keras.optimizers.Adam(rate))
+
+    slow, faster = ask(2e-4), ask(4e-4)
+    assert slow.verdict == "healthy" and "; the loss still falls; with the next line" in slow.because
+    assert slow.try_next == "optimizer = keras.optimizers.Adam(0.002)"
+    assert faster.because.endswith("; the loss still falls.")
+    assert faster.try_next.startswith("nothing to change; train for more than 2")
+
+
+def test_a_straight_line_that_fits_the_data_is_no_fault():
+    model = sequential(layers.Dense(10, "relu"), layers.Dense(10, "relu"), layers.Dense(1))
+    found = vgp.diagnose(model, X, X @ [1, 2], optimizer=keras.optimizers.Adam(5e-4), loss="mse")
+    assert "straight line" not in found.because and found.try_next.startswith("nothing to change; train for more than")
+
+
+def test_a_loss_that_rises_is_not_learned():
+    losses = np.linspace(1, 100, 300)
+    assert not _rehearsal.Course(losses, shuffled=140, values=[]).learned
+    assert _rehearsal.Course(losses[::-1], shuffled=140, values=[]).learned
 
 
 def test_what_takes_long_is_told(capsys, monkeypatch):
@@ -230,3 +248,25 @@ def test_many_calls_leave_nothing_behind():
         gc.collect()
         counts.append(len(gc.get_objects()))
     assert counts[-1] - counts[1] < 200  # with TensorFlow's strategy for many devices 4,000 a call
+
+
+def test_what_a_layer_has_adapted_to_goes_into_the_copies():
+    x = 100 * np.random.default_rng(0).normal(size=(200, 3)).astype("float32")
+    scaling = layers.Normalization()
+    scaling.adapt(x)
+    model = keras.Sequential([scaling, layers.Dense(4, "tanh"), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e-5), "mse")
+    copy = _keras.built(model, x)
+    np.testing.assert_allclose(copy.layers[0](x), scaling(x))
+    found = vgp.diagnose(model, x, x[:, 0] / 100)  # tried on another copy
+    assert "goes from 1.8 to 1.8" in found.because and found.try_next == "optimizer = keras.optimizers.Adam(0.01)"
+
+
+def test_a_loss_of_one_s_own_does_not_keep_the_lines_from_being_tried():
+    def squares(y, answer):
+        return keras.ops.mean(keras.ops.square(y - answer), axis=-1)
+
+    model = keras.Sequential([*(layers.Dense(6, "sigmoid") for _ in range(10)), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), squares)
+    found = vgp.diagnose(model, X, X[:, 0])
+    assert found.verdict == "vanishing" and "with the next line, tried on a copy" in found.because

@@ -1013,6 +1013,10 @@ def stateful():
     )
 
 
+def other_cell():
+    return keras.Sequential([keras.Input((3, 2)), layers.RNN(layers.GRUCell(2), name="mine"), layers.Dense(1)])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -1048,6 +1052,7 @@ def stateful():
         ({"build": two_inputs}, "has 2 inputs"),
         ({"build": stack(layers.ReLU, units=None)}, "no layer with a kernel"),
         ({"build": stateful}, r"'mine'.*stateful=False"),
+        ({"build": other_cell}, "'mine'.*use SimpleRNN, LSTM or GRU"),
         ({"build": stack(lambda: layers.SpectralNormalization(layers.Dense(3), name="mine"))}, "'mine'.*Spectral"),
         ({"build": stack(dense(dtype="float64", name="mine"))}, r"'mine'.*float32"),
         ({"build": stack(dense(dtype="bfloat16"))}, r"float32"),

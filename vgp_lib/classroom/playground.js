@@ -385,7 +385,8 @@ const VGP = (function factory(C) {
   const lastTenth = (losses) => average(losses.slice(-Math.floor(losses.length / 10))); // a single step may jump
 
   function hasLearned({ losses, shuffled }) {
-    return shuffled - lastTenth(losses) > (1 - C.learned) * Math.abs(shuffled);
+    const last = lastTenth(losses), enough = (1 - C.learned) * Math.abs(shuffled);
+    return shuffled - last > enough && last - losses[0] < enough;
   }
 
   /** The verdict and the index of the layer that it names, or null: `_decide` of engine/diagnosis.py. */

@@ -123,6 +123,7 @@ def loss_and_targets(loss, y, prediction):
     check_mask(prediction)
     function = _resolve(loss)
     name = getattr(function, "__name__", None) or getattr(function, "name", "")
+    rank = len(prediction.shape)
     y, prediction, squeezes = _same_rank(y, prediction)
     if function is losses.binary_crossentropy or isinstance(function, losses.BinaryCrossentropy):
         _check_binary(function, name, y, prediction)
@@ -132,11 +133,15 @@ def loss_and_targets(loss, y, prediction):
         labels = y if ignored is None else y[y != ignored]
         if y.size != np.prod(prediction.shape[:-1]) or not np.isin(labels, np.arange(classes)).all():
             message = f"y must hold one label from 0 to {classes - 1} per prediction; its shape is {_any_samples(y)}"
-            raise ValueError(f"{message}, its values run from {y.min():.3g} to {y.max():.3g}")
+            one_hot = y.shape == tuple(prediction.shape)
+            more = "; for one-hot targets take categorical_crossentropy" if one_hot else ""
+            raise ValueError(f"{message}, its values run from {y.min():.3g} to {y.max():.3g}{more}")
     elif _keras.is_keras(function) and y.shape != tuple(prediction.shape):
         message = f"y has shape {_any_samples(y)}, the model gives {_any_samples(prediction)}; {name} needs them equal"
-        labels = y.ndim == 1 and name.startswith("categorical") and not np.mod(y, 1).any()
-        raise ValueError(message + (", or take sparse_categorical_crossentropy for labels" if labels else ""))
+        labels = y.size == len(y) and name.startswith("categorical") and not np.mod(y, 1).any()
+        more = ", or take sparse_categorical_crossentropy for labels" if labels else ""
+        flat = "; keras.layers.Flatten() before the last layer gives one answer per sample" if rank > 2 > y.ndim else ""
+        raise ValueError(message + more + flat)
     y = tf.cast(y, prediction.dtype)
     call = function.call if isinstance(function, losses.Loss) else function
     if ignored is not None:
@@ -158,7 +163,7 @@ def _same_rank(y, prediction):
 
 def _any_samples(values):
     """Write a shape without the number of samples, of which some may have been chosen."""
-    return f"({', '.join(['samples', *map(str, values.shape[1:])])})"
+    return "(samples,)" if len(values.shape) == 1 else f"(samples, {', '.join(map(str, values.shape[1:]))})"
 
 
 def check_mask(prediction):

@@ -57,15 +57,10 @@ def layers_with_kernel(model):
         raise TypeError(f"model is a {type(model).__name__}; give a keras.Model")
     if not model.built:
         raise ValueError(f"The model {model.name!r} is not built; begin it with keras.Input(…) or call model.build(…)")
-    if len(getattr(model, "inputs", None) or [1]) > 1:
-        raise ValueError(f"The model {model.name!r} has {len(model.inputs)} inputs; give a model with one")
+    one_in_one_out(model)
     layers = all_layers(model)
-    for layer in layers:
-        if isinstance(layer, keras.layers.RNN) and not isinstance(layer, _RECURRENT_LAYERS):
-            what = f"{type(layer).__name__} of {type(layer.cell).__name__}"
-            raise ValueError(f"Layer {layer.name!r} is a {what}; use SimpleRNN, LSTM or GRU, stacked as layers")
-        if getattr(layer, "stateful", False):
-            raise ValueError(f"Layer {layer.name!r} is stateful: its batches depend on each other; set stateful=False")
+    inside = _inside_other_recurrent(layers)
+    layers = [layer for layer in layers if id(layer) not in inside and not is_other_recurrent(layer)]
     # A cell has the kernel of its layer, SpectralNormalization that of the layer that it wraps: neither counts twice.
     twice = {id(kernel_owner(one)) for one in layers if isinstance(one, (keras.layers.RNN, keras.layers.Wrapper))}
     found = [layer for layer in layers if id(layer) not in twice and hasattr(kernel_owner(layer), "kernel")]
@@ -75,12 +70,34 @@ def layers_with_kernel(model):
     return found
 
 
+def one_in_one_out(model):
+    """Raise `ValueError` if a model has several inputs or outputs."""
+    for what in ("inputs", "outputs"):
+        number = len(getattr(model, what, None) or [1])
+        if number > 1:
+            raise ValueError(f"The model {model.name!r} has {number} {what}; give a model with one")
+
+
+def is_other_recurrent(layer):
+    """Tell whether a layer is recurrent, but no SimpleRNN, LSTM or GRU; its kernels lie in cells of other forms."""
+    return isinstance(layer, keras.layers.RNN) and not isinstance(layer, _RECURRENT_LAYERS)
+
+
 def without_one_kernel(model):
     """List the layers that have weights of two and more axes, but are none of `layers_with_kernel`, nor inside one."""
+    layers = all_layers(model)
     measured = {id(weight) for layer in layers_with_kernel(model) for weight in layer.weights}
-    leaves = [layer for layer in all_layers(model) if len(all_layers(layer)) == 1]
-    shaped = {id(layer): [weight for weight in layer.trainable_weights if len(weight.shape) > 1] for layer in leaves}
-    return [layer for layer in leaves if any(id(weight) not in measured for weight in shaped[id(layer)])]
+    inside = _inside_other_recurrent(layers)
+    leaves = [layer for layer in layers if id(layer) not in inside]
+    leaves = [layer for layer in leaves if len(all_layers(layer)) == 1 or is_other_recurrent(layer)]
+    shaped = [[weight for weight in layer.trainable_weights if len(weight.shape) > 1] for layer in leaves]
+    pairs = zip(leaves, shaped, strict=True)
+    return [layer for layer, weights in pairs if any(id(weight) not in measured for weight in weights)]
+
+
+def _inside_other_recurrent(layers):
+    """Ids of the cells, and what else is inside, of recurrent layers of other forms."""
+    return {id(part) for layer in layers if is_other_recurrent(layer) for part in all_layers(layer)[1:]}
 
 
 def kernel_owner(layer):
@@ -137,10 +154,17 @@ def twin(model, in_float32=False):
         original = waiting.pop()
         vars(made[id(original)]).update({name: double(value) for name, value in vars(original).items()})
         originals[id(made[id(original)])] = original
-    for layer in all_layers(copied) if in_float32 else []:
-        if layer.compute_dtype in ("float16", "bfloat16"):
-            vars(layer)["_dtype_policy"] = keras.DTypePolicy("float32")
+    for layer in all_layers(copied):
+        _stand_alone(layer, in_float32)
     return copied, originals
+
+
+def _stand_alone(layer, in_float32):
+    """Let no measurement depend on earlier batches, nor, if asked for, on 16 bits."""
+    if getattr(layer, "stateful", False):
+        vars(layer)["stateful"] = False
+    if in_float32 and layer.compute_dtype in ("float16", "bfloat16"):
+        vars(layer)["_dtype_policy"] = keras.DTypePolicy("float32")
 
 
 def override(layer, **attributes):
@@ -169,7 +193,8 @@ def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
 
     Args:
         change: gives for a layer, and the configuration to make it with, another one in its place, or None.
-        keep: layers that are not changed keep their weights; else they draw anew.
+        keep: layers that are not changed keep their weights; else they draw anew, but for what is not trained, such as
+            the mean of a Normalization.
         seeds: initializers without a seed draw by one that depends on the place alone; else as `fit` would.
     """
     number = itertools.count()
@@ -191,17 +216,35 @@ def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
 
     pairs, state = [], random.getstate()  # a seed that is not given is drawn by Python's generator
     try:
-        copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+        copy = keras.models.clone_model(_not_compiled(model), clone_function=clone, recursive=True)
         for old, new in pairs:
             if not seeds:
                 _share_initializers(old, new)
-            if keep and old.built:
-                new.set_weights(old.get_weights())
+            if old.built and (keep or not seeds or not old.trainable_variables):
+                if not new.built:
+                    new.build_from_config(old.get_build_config())
+                _hand_weights(old, new)
     except (NotImplementedError, TypeError, ValueError):  # no configuration, or one that does not make the layer again
         return None
     finally:
         random.setstate(state)
     return copy
+
+
+def _not_compiled(model):
+    """A copy of the model alone: Keras would copy its loss too, which fails for a function of the caller's own."""
+    copy = object.__new__(type(model))
+    vars(copy).update(vars(model) | {"compiled": False})
+    return copy
+
+
+def _hand_weights(old, new):
+    """Unlike set_weights, this lets a layer such as Normalization take what it has adapted to."""
+    for one, other in zip(all_layers(old), all_layers(new), strict=True):
+        store = {}
+        one.save_own_variables(store)
+        if store:
+            other.load_own_variables(store)
 
 
 def _share_initializers(old, new):

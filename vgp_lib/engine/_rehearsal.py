@@ -182,8 +182,8 @@ class Course:
 
     @property
     def learned(self):
-        """Whether the answers depend on the input."""
-        return self.gain > 1 - LEARNED
+        """Whether the answers depend on the input, and the loss has not risen by as much."""
+        return self.gain > 1 - LEARNED and self.last - self.losses[0] < (1 - LEARNED) * abs(self.shuffled)
 
     @property
     def needed(self):

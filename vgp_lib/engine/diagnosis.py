@@ -17,9 +17,11 @@ from vgp_lib.updates import power_of_ten
 # Chosen, like the share of the loss in _rehearsal.py, on the development half of evidence/diagnosis.py.
 FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
 _DOUBT = 10.0  # so many times beyond a threshold, where there was no time to see whether the net learns
+_HALF = 0.5  # one that has removed less, and whose loss still falls, is given a line
 DONE = 0.9  # a net that has removed more of the loss of shuffled answers has nothing left to be improved
 LATE = 2 / 3  # of the rehearsal: a loss that comes most of its way only after that still falls
 LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
+_SCALING = (keras.layers.Normalization, keras.layers.Rescaling)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
     Raises `ValueError` or `TypeError` if the model cannot be built or has no trainable kernel, if there is no
     optimizer, or if x, y and loss do not fit.
     """
+    _keras.one_in_one_out(model)
     x, y = _arguments.some_samples(x, y, SAMPLES)
     y = y.astype("float32") if y.dtype.kind == "b" else y
     optimizer, loss = _recipe(model, optimizer, loss)
@@ -133,8 +136,9 @@ class _Patient:
         parts = _keras.all_layers(model)
         self.normalizes = any(isinstance(layer, keras.layers.BatchNormalization) for layer in parts)
         self.tokens = any(isinstance(layer, keras.layers.Embedding) for layer in parts)
+        scaled = self.tokens or any(isinstance(layer, _SCALING) for layer in parts)
         self.is_straight = _straight.is_straight(model, x, self.layers)
-        self.input_size = 1.0 if self.tokens else l2_norm(x) / x.size**0.5
+        self.input_size = 1.0 if scaled else l2_norm(x) / x.size**0.5
         regression = _head.is_regression(_head.loss_name(loss))
         self.target_size = l2_norm(y) / y.size**0.5 if regression else 1.0
 
@@ -241,8 +245,8 @@ def _describe_learned(patient, course):
     line = "nothing to change"
     if steps:
         line += f"; train for {'more than' if _falls(patient) else 'at least'} {steps} steps"
-    if more:
-        because += more
+    because += more
+    if more and (_straight.WORDS in more or patient.course.gain < _HALF):
         better, tried, helps = _remedies.propose(patient, "healthy", None)
         because, line = (f"{because}; {tried}", better) if helps else (because, line)
     return f"{because}.", line

@@ -157,6 +157,8 @@ def _check(build, data, optimizer, seeds):
     types = {layer.name: {layer.compute_dtype, layer.variable_dtype} - {"float32"} for layer in layers}
     others = [name for name, found in types.items() if "float" in str(found)]
     spectral = [layer.name for layer in layers if isinstance(layer, keras.layers.SpectralNormalization)]
+    stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
+    cells = [layer.name for layer in layers if _keras.is_other_recurrent(layer)]
     limited = [variable.path for variable in model.trainable_variables if variable.constraint]
     reasons = [
         (not known, f"optimizer is {kind.__name__}; give one with elementwise updates: {', '.join(_ELEMENTWISE)}"),
@@ -167,6 +169,8 @@ def _check(build, data, optimizer, seeds):
         (unknown, "optimizer takes its learning rate from a function; give a number, or a Keras schedule"),
         (others, f"Layers {others} do not compute in float32, as train does; give them dtype='float32'"),
         (spectral, f"Layers {spectral} are SpectralNormalization, which train cannot follow; take them out"),
+        (stateful, f"Layers {stateful} are stateful: their batches depend on each other; set stateful=False"),
+        (cells, f"Layers {cells} have cells that train cannot follow; use SimpleRNN, LSTM or GRU, stacked as layers"),
         (limited, f"The weights {limited} have constraints, which train does not apply; leave them out"),
         (not model.trainable_variables, f"The model {model.name!r} has nothing to train; leave a layer trainable"),
     ]
