@@ -8,7 +8,6 @@ from vgp_lib.engine._rehearsal import STEPS, Rehearsal, standardized
 
 _CLOSE = 0.02  # of the loss of shuffled answers: less than that is no difference
 _NOTHING = 0.1  # of the same: little is left to a line that is better
-WORDS = "a straight line"
 _PER_WEIGHT = 3  # samples; with fewer a straight line fits anything
 _BENT = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
 _STRAIGHT = (
@@ -33,7 +32,7 @@ def as_good(patient):
     if len(patient.layers) < 2 or patient.x.ndim != 2 or patient.tokens:
         return ""
     if patient.is_straight:
-        return f"without an activation in its hidden layers the net is {WORDS}"
+        return "without an activation in its hidden layers the net is a straight line"
     last = patient.layers[-1]
     if not isinstance(last, layers.Dense) or patient.x.shape[1] * last.units * _PER_WEIGHT > len(patient.x):
         return ""
@@ -45,4 +44,4 @@ def as_good(patient):
     ).train()
     perfect = course.finite and course.last < _NOTHING * abs(patient.course.shuffled)  # then it is what the data are
     close = course.finite and course.last <= patient.course.last + _CLOSE * abs(patient.course.shuffled)
-    return f"{WORDS} does as well, {course.last:.2g}" if close and not perfect else ""
+    return f"a straight line does as well, {course.last:.2g}" if close and not perfect else ""

@@ -59,6 +59,7 @@ def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
       dead, if all units of a hidden layer give 0 for all samples, so that no gradient passes;
       vanishing, if a hidden layer gets less than a hundredth of the output layer's delta;
       otherwise healthy: it may lack steps, units or a larger learning rate, but not a gradient.
+    Of a healthy net it is said if the loss still falls at the end, or if a straight line does as well.
     Of two or three lines of code that may help, each is rehearsed, too, and the one that helps most is proposed.
 
     Model and optimizer are left exactly as they were, for all of this happens on copies. For the nets of the course the
@@ -211,7 +212,7 @@ def _explain(patient, head=None):
     course = _describe_course(patient)
     if head is not None and (patient.course.learned or not patient.surely(verdict)):
         because, line = f"Not the gradient: {head.because}. With the next line, {course}", head.line
-        if not patient.course.learned or _unfinished(patient):
+        if not patient.course.learned or _unfinished(patient)[0]:
             more, tried, helps = _remedies.propose(patient, "healthy", None)
             because, line = f"{because}; {tried}", f"{line}; then {more}" if helps else line
         return Diagnosis("healthy", None, f"{because}.", line)
@@ -241,12 +242,12 @@ def _describe_healthy(patient, course):
 
 
 def _describe_learned(patient, course):
-    steps, because, more = patient.course.needed, f"The net answers to its input: {course}", _unfinished(patient)
-    line = "nothing to change"
+    steps, because, line = patient.course.needed, f"The net answers to its input: {course}", "nothing to change"
     if steps:
         line += f"; train for {'more than' if _falls(patient) else 'at least'} {steps} steps"
-    because += more
-    if more and (_straight.WORDS in more or patient.course.gain < _HALF):
+    left, advise = _unfinished(patient)
+    because += left
+    if advise:
         better, tried, helps = _remedies.propose(patient, "healthy", None)
         because, line = (f"{because}; {tried}", better) if helps else (because, line)
     return f"{because}.", line
@@ -258,11 +259,13 @@ def _falls(patient):
 
 
 def _unfinished(patient):
-    """Tell what a net that has learned something leaves to be done: "" if nothing, else words."""
+    """Tell what a net that has learned something leaves to be done, "" if nothing, and whether a line is asked for."""
     if patient.course.gain > DONE:
-        return ""
+        return "", False
     straight = _straight.as_good(patient)
-    return f"; {straight}" if straight else "; the loss still falls" if _falls(patient) else ""
+    if straight:
+        return f"; {straight}", True
+    return ("; the loss still falls", patient.course.gain < _HALF) if _falls(patient) else ("", False)
 
 
 def _describe_course(patient):
