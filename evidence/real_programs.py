@@ -2,9 +2,10 @@
 
 Twin. Every program has a sound twin, the changes that make it learn (`TWINS`, with what the fault is). Where its data
 are random, learnable ones of the same range take their place in both trainings (column `data`).
-Outcome. Program and twin are trained as the author did, with as many steps (at most 3,000; at most 120 s, 61274792 with its 1,000 time steps 10 s), from 10
-seeds, or 3 where a training takes over 5 s. Score: the share of the targets' variance, or of the accuracy above that of
-the most frequent class, that the answers explain on the training data. What reaches 0.8 of its twin is sound.
+Outcome. Program and twin are trained as the author did, with as many steps (at most 3,000, at most 120 s; 61274792, of
+1,000 time steps, has its labels from 10 s), from 10 seeds, or 3 where a training takes over 5 s. Score: the share of
+the targets' variance, or of the accuracy above that of the most frequent class, that the answers explain on the
+training data. What reaches 0.8 of its twin is sound.
 Mechanism of the others, from float64 gradients of each sample (`Float64`), at the start, early, halfway and at the end,
 with the zoo's thresholds: all units of a layer 0 (dead), nan or a delta over 100 times the output layer's (exploding),
 under 0.01 times (vanishing). None of these: another fault, and "healthy" is right. If a program of which something else
