@@ -85,28 +85,17 @@ def last_activation(model, x):
 
 def check_inputs(model, x):
     """Return why nothing can be learned from these inputs, and the line that changes it; or None."""
-    order = [
-        layer for layer in _keras.forward_order(model, x) if not isinstance(layer, (keras.Model, layers.InputLayer))
-    ]
-    first, low, high = order[0], x.min(), x.max()
-    if isinstance(first, layers.Embedding):
-        if np.any(x != np.trunc(x)):
-            because = (
-                f"An Embedding takes whole numbers, the tokens, and x holds fractions from {low:.3g} to {high:.3g}"
-            )
-            return (
-                because,
-                f"keras.layers.Reshape({(*x.shape[1:], 1)})  # for measured numbers, in place of the Embedding",
-            )
-        if low < 0 or high >= first.input_dim:
-            because = f"The Embedding knows tokens from 0 to {first.input_dim - 1}, and x holds {low:.0f} to {high:.0f}"
-            line = f"keras.layers.Embedding({int(max(high, high - low)) + 1}, {first.output_dim})"
-            return because, line + ("  # and x = x - x.min()" if low < 0 else "")
-    if len(x) > 1 and not np.ptp(x, axis=0).any():
-        return (
-            "All samples in x are alike, so there is nothing to tell them apart by",
-            "np.ptp(x, axis=0)  # look at the inputs",
-        )
+    order, low, high = _keras.forward_order(model, x), x.min(), x.max()
+    first = next(layer for layer in order if not isinstance(layer, (keras.Model, layers.InputLayer)))
+    if isinstance(first, layers.Embedding) and np.any(x != np.trunc(x)):
+        because = f"An Embedding takes whole numbers, the tokens, and x holds fractions from {low:.3g} to {high:.3g}"
+        return because, f"keras.layers.Reshape({(*x.shape[1:], 1)})  # in place of the Embedding, for measured numbers"
+    if isinstance(first, layers.Embedding) and (low < 0 or high >= first.input_dim):
+        because = f"The Embedding knows tokens from 0 to {first.input_dim - 1}, and x holds {low:.0f} to {high:.0f}"
+        line = f"keras.layers.Embedding({int(max(high, high - low)) + 1}, {first.output_dim})"
+        return because, line + ("  # and x = x - x.min()" if low < 0 else "")
+    if len(x) > 1 and (x.min(axis=0) == x.max(axis=0)).all():
+        return "All samples in x are alike, so nothing can tell them apart", "x.std(axis=0)  # look at the inputs"
     return None
 
 

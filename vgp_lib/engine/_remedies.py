@@ -13,10 +13,8 @@ from vgp_lib.engine._rehearsal import FEW_STEPS, Rehearsal
 _LARGE, _TINY = 5.0, 0.05  # in root mean square; initializers are made for inputs and targets of about 1
 OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")  # their slope stays near 1 on one side
 _SCALE = "{0} = ({0} - {0}.mean(axis=0)) / ({0}.std(axis=0) + 1e-7)"
-_TRIED, _CLEARLY = (
-    3,
-    0.1,
-)  # so many lines are tried at most; so large a share of the loss, or half of what is left, is a clear difference
+_TRIED = 3  # so many lines are tried at most
+_CLEARLY = 0.1  # so large a share of the loss, or half of what is left of it, is a clear difference
 _ENOUGH = 0.5  # a line that removes less of the loss may need another one beside it
 _PLAIN = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU)  # layers that only apply an activation
 
@@ -108,8 +106,10 @@ def _lines(patient, verdict, index):
 
 
 def _for_healthy(patient):
-    if patient.is_straight:
-        yield from _for_layers(patient, patient.layers[0], _config(patient.layers[0]), "healthy")
+    first = patient.layers[0]
+    relu = _with_relu(patient, first, _config(first), "healthy")
+    if patient.is_straight and relu is not None:
+        yield relu
     scaled = patient.input_size > _LARGE or 0 < patient.input_size < _TINY
     if scaled:
         yield Remedy(_SCALE.format("x"), scale_x=True)
@@ -119,7 +119,7 @@ def _for_healthy(patient):
     yield _step(patient.optimizer, 0.1 if rising else 10)
     if not isinstance(patient.optimizer, keras.optimizers.Adam):
         yield _adam()
-    yield from _for_layers(patient, patient.layers[0], _config(patient.layers[0]), "healthy")
+    yield from _for_layers(patient, first, _config(first), "healthy")
 
 
 def _adam():
