@@ -13,6 +13,7 @@ and its twin removed; `state`, when it was diagnosed; what `diagnose` said, in h
 """
 
 import multiprocessing
+import os
 import time
 import warnings
 
@@ -169,6 +170,7 @@ def treat(config, rows, twin):
 
 def measure(quick=False):
     """Diagnose the zoo, or a sixteenth of it, and print the tables; only the whole is written."""
+    os.environ["TQDM_DISABLE"] = "1"  # the workers print lines of their own
     started = time.perf_counter()
     programs = list(range(0, 64, 9)) if quick else list(range(64))
     jobs = [(programs[i::WORKERS], quick) for i in range(WORKERS)]

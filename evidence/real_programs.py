@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+import os
 import pathlib
 import re
 import time
@@ -659,6 +660,7 @@ def replace(program, made, name, everywhere):
 
 def measure(quick=False, relabel=False):
     """Ask `diagnose` about all programs and twins and print the table; label them anew if asked to."""
+    os.environ["TQDM_DISABLE"] = "1"  # the workers print lines of their own
     started, numbers = time.perf_counter(), list(TWINS)
     numbers.sort(key=lambda number: -(FOLDER / f"{number}.json").stat().st_size)
     with multiprocessing.get_context("spawn").Pool(WORKERS, maxtasksperchild=4) as pool:

@@ -107,7 +107,8 @@ def train(
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range or `train` could not follow
     `fit`: another optimizer, loss scaling, averaged weights, clipping of accumulated gradients, exclusions from weight
-    decay, constraints, other types than float32, stateful layers, a mask that reaches the output, unknown initializers.
+    decay, constraints, other types than float32, stateful layers, cells of one's own, a mask that reaches the output,
+    unknown initializers.
     """
     optimizer, epochs = _arguments.optimizer(optimizer), _arguments.integer("epochs", epochs)
     model, x, y, seeds = _check(build, data, optimizer, seeds)
