@@ -75,7 +75,7 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
 
     What would take much memory is measured part by part (256 images of 224 × 224: 0.2 GB), but for batch normalization.
     The model is measured on a copy that shares its variables, so it stays as it is, even if the call fails. Penalties,
-    as of a kernel regularizer, are no part of L; input dropout of recurrent layers is off, and stateful ones begin anew;
+    as of a kernel regularizer, are no part of L; recurrent layers have no input dropout, and stateful ones begin anew;
     16 bits are measured in 32.
 
     Args:
