@@ -270,3 +270,10 @@ def test_a_loss_of_one_s_own_does_not_keep_the_lines_from_being_tried():
     model.compile(keras.optimizers.SGD(0.1), squares)
     found = vgp.diagnose(model, X, X[:, 0])
     assert found.verdict == "vanishing" and "with the next line, tried on a copy" in found.because
+
+
+def test_no_call_is_told_that_tensorflow_traces_anew(caplog):
+    for _ in range(6):
+        model = sequential(layers.LSTM(2), layers.Dense(1, "sigmoid"), shape=(70, 1))
+        vgp.diagnose(model, np.repeat(X[:40, None, :1], 70, axis=1), Y[:40], optimizer=keras.optimizers.SGD(0.1))
+    assert caplog.text == ""

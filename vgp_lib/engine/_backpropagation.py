@@ -81,9 +81,11 @@ class Backpropagation:
             return mean, deltas, [(one.inputs, one.outputs, one.slopes, one.activations) for one in self.probes]
 
         if not self._slopes:  # the loops over time run much faster traced; but y is compared with real predictions
-            given = _arguments.loss_and_targets(loss, y, tf.function(predict, autograph=False)(x))
-            measure = tf.function(measure, autograph=False)
-        self.loss, self.deltas, recorded = measure(tf.convert_to_tensor(x))
+            measure, predict = (tf.function(run, autograph=False) for run in (measure, predict))
+        with _keras.quiet_tracing():
+            if not self._slopes:
+                given = _arguments.loss_and_targets(loss, y, predict(x))
+            self.loss, self.deltas, recorded = measure(tf.convert_to_tensor(x))
         for probe, parts in zip(self.probes, recorded, strict=True):
             probe.inputs, probe.outputs, probe.slopes, probe.activations = parts
 
