@@ -109,6 +109,62 @@ def test_inputs_from_which_nothing_can_be_learned_are_named(make, x, words, line
     exec(found.try_next, {"keras": keras, "np": np, "x": x})
 
 
+def test_small_integers_do_not_overflow():
+    tokens = np.linspace(-100, 100, 240).astype("int8").reshape(60, 4)
+    assert vgp.diagnose(embedded(tokens), tokens, LABELS).try_next.startswith("keras.layers.Embedding(201, 3)")
+
+
+def test_an_embedding_of_positions_does_not_get_the_tokens():
+    class WithPositions(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.positions, self.tokens, self.last = layers.Embedding(4, 3), layers.Embedding(100, 3), layers.Dense(1)
+
+        def call(self, x):
+            return self.last(keras.ops.mean(self.positions(keras.ops.arange(4)) + self.tokens(x), axis=1))
+
+    x = np.arange(240).reshape(60, 4) % 100
+    model = WithPositions()
+    model(x[:1])
+    assert "knows tokens" not in vgp.diagnose(model, x, LABELS, optimizer="adam", loss="mse").because
+
+
+SEQUENCES = np.random.default_rng(1).normal(size=(40, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "line"),
+    [
+        (layers.Dense(1, "softmax"), CROSS, SIGMOID),
+        (layers.Dense(1, "relu"), CROSS, SIGMOID),
+        (layers.Dense(1, "sigmoid"), CATEGORICAL, SIGMOID),
+    ],
+    ids=["softmax", "relu", "classes over time"],
+)
+def test_one_answer_for_each_time_step_keeps_its_one_unit(last, loss, line):
+    model = keras.Sequential([keras.Input((3, 2)), layers.Dense(4, "tanh"), last])
+    model.compile("adam", loss)
+    found = vgp.diagnose(model, SEQUENCES, (SEQUENCES[..., 0] > 0).astype(float))
+    assert "Not the gradient" in found.because and found.try_next.startswith(line)
+
+
+def test_the_state_of_a_subclassed_model_stays_as_it_was():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.memory, self.last = layers.LSTM(3, stateful=True), layers.Dense(1, "sigmoid")
+
+        def call(self, x):
+            return self.last(self.memory(x))
+
+    model = Own()
+    model(SEQUENCES)
+    states = [state.numpy() for state in model.memory.states]
+    vgp.diagnose(model, SEQUENCES, SEQUENCES[:, 0, 0] > 0, optimizer="adam", loss=CROSS)
+    for ours, theirs in zip(model.memory.states, states, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
+
+
 def test_the_layer_in_place_of_an_embedding_hands_the_numbers_on():
     line = vgp.diagnose(embedded(X), X, LABELS).try_next
     np.testing.assert_array_equal(eval(line, {"keras": keras})(X), X[..., None])

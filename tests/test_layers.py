@@ -787,12 +787,30 @@ class AwayFromTheFirst(layers.Layer):
         return inputs - inputs[:1]
 
 
-@pytest.mark.parametrize("part", [layers.BatchNormalization, AwayFromTheFirst])
-def test_samples_that_may_act_on_each_other_are_measured_together(monkeypatch, part):
-    model, x = sequential(layers.Dense(4, "tanh"), part(), layers.Dense(1), shape=(3, 2)), normal(8, 3, 2)
-    whole = vgp.inspect_layers(model, x, x[:, :, :1], "mse")
+TOGETHER = {
+    "batch normalization": (layers.BatchNormalization, "mse"),
+    "layer of one's own": (AwayFromTheFirst, "mse"),
+    "Lambda": (lambda: layers.Lambda(lambda h: h - keras.ops.mean(h, axis=0)), "mse"),
+    "loss of the whole batch": (lambda: layers.Activation("tanh"), "dice"),
+    "loss object of the whole batch": (lambda: layers.Activation("tanh"), keras.losses.Tversky()),
+}
+
+
+@pytest.mark.parametrize(("part", "loss"), TOGETHER.values(), ids=TOGETHER)
+def test_samples_that_may_act_on_each_other_are_measured_together(monkeypatch, part, loss):
+    model, x = sequential(layers.Dense(4, "tanh"), part(), layers.Dense(1, "sigmoid"), shape=(3, 2)), normal(8, 3, 2)
+    y = np.abs(x[:, :, :1]) % 1
+    whole = vgp.inspect_layers(model, x, y, loss)
     monkeypatch.setattr(_backpropagation, "_BYTES", 1)
-    assert_same_numbers(whole, vgp.inspect_layers(model, x, x[:, :, :1], "mse"))
+    assert_same_numbers(whole, vgp.inspect_layers(model, x, y, loss))
+
+
+def test_each_part_of_the_samples_gets_a_dropout_of_its_own(monkeypatch):
+    model = sequential(layers.Dense(20, "tanh"), layers.Dropout(0.5), layers.Flatten(), layers.Dense(1), shape=(3, 2))
+    x = np.ones((6, 3, 2))  # equal samples: with one mask for all, no part of the gradient would cancel
+    monkeypatch.setattr(_backpropagation, "_BYTES", 1)
+    found = vgp.inspect_layers(model, x, np.ones(6), "mse")
+    assert (found.kernel_gradient_norm < 0.99 * found.kernel_gradient_rms).all()
 
 
 def test_layers_with_weights_but_no_kernel_are_named():
@@ -806,7 +824,9 @@ def test_layers_with_weights_but_no_kernel_are_named():
     ]
     found = vgp.inspect_layers(sequential(*parts, shape=(12,)), np.arange(48).reshape(4, 12) % 9, Y)
     assert len(found.names) == 4 and found.not_measured == [parts[0].name, parts[2].name]
-    assert repr(found).endswith(f"not measured, since they have no one kernel: {parts[0].name}, {parts[2].name}")
+    assert repr(found).endswith(
+        f"not measured, for their weights are no single kernel: {parts[0].name}, {parts[2].name}"
+    )
 
 
 def raising_loss(y_true, y_pred):
@@ -981,13 +1001,19 @@ def test_other_recurrent_layers_are_named_and_the_rest_is_measured(layer):
     assert found.kernel_gradient_norm[0] == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
 
 
-def test_a_stateful_layer_is_measured_as_one_that_begins_anew():
-    def report(stateful):
+def test_a_stateful_layer_is_measured_as_one_that_begins_anew_and_keeps_its_state():
+    def model(stateful):
         keras.utils.set_random_seed(1)
-        return vgp.inspect_layers(sequential(layers.LSTM(3, stateful=stateful), head(), shape=(5, 2), batch=4), x, Y)
+        return sequential(layers.LSTM(3, stateful=stateful), head(), shape=(5, 2), batch=4)
 
-    x = normal(4, 5, 2)
-    assert_same_numbers(report(True), report(False))
+    x, ran = normal(4, 5, 2), model(True)
+    ran(x)
+    states = [state.numpy() for state in ran.layers[0].states]
+    assert np.abs(states[0]).max() > 0
+    assert_same_numbers(vgp.inspect_layers(ran, x, Y), vgp.inspect_layers(model(False), x, Y))
+    vgp.diagnose(ran, x, Y, optimizer="sgd")
+    for ours, theirs in zip(ran.layers[0].states, states, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
 
 
 @pytest.mark.parametrize("samples", [3, 5, 1])

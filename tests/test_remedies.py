@@ -258,7 +258,8 @@ def test_what_a_layer_has_adapted_to_goes_into_the_copies():
     model.compile(keras.optimizers.SGD(1e-5), "mse")
     copy = _keras.built(model, x)
     np.testing.assert_allclose(copy.layers[0](x), scaling(x))
-    found = vgp.diagnose(model, x, x[:, 0] / 100)  # tried on another copy
+    np.testing.assert_allclose(_keras.rebuild(copy, keep=False).layers[0](x), scaling(x))
+    found = vgp.diagnose(model, x, x[:, 0] / 100)
     assert "goes from 1.8 to 1.8" in found.because and found.try_next == "optimizer = keras.optimizers.Adam(0.01)"
 
 
@@ -270,6 +271,38 @@ def test_a_loss_of_one_s_own_does_not_keep_the_lines_from_being_tried():
     model.compile(keras.optimizers.SGD(0.1), squares)
     found = vgp.diagnose(model, X, X[:, 0])
     assert found.verdict == "vanishing" and "with the next line, tried on a copy" in found.because
+    encoder = sequential(layers.Dense(3, "tanh"))
+    encoder.compile("adam", squares)
+    assert _keras.rebuild(sequential(encoder, layers.Dense(1))) is not None
+
+
+class Bent(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = layers.Dense(8), layers.Dense(1)
+
+    def call(self, x):
+        return self.last(keras.ops.relu(self.first(x)))
+
+
+def bent_by_an_operation():
+    x = keras.Input((2,))
+    return keras.Model(x, layers.Dense(1)(keras.ops.relu(layers.Dense(8)(x))))
+
+
+@pytest.mark.parametrize("make", [Bent, bent_by_an_operation])
+def test_what_bends_outside_of_a_layer_is_no_straight_line(make):
+    model = make()
+    model(X[:1])
+    found = vgp.diagnose(model, X, np.abs(X[:, 0]), optimizer=keras.optimizers.Adam(2e-3), loss="mse")
+    assert "straight line" not in found.because
+
+
+def test_answers_of_another_shape_than_the_last_layer_s_have_no_straight_line():
+    model = sequential(layers.Dense(4, "relu"), layers.Dense(6), layers.Reshape((2, 3)))
+    y = np.random.default_rng(0).normal(size=(200, 2, 3)) + X[:200, :1, None]
+    found = vgp.diagnose(model, X[:200], y, optimizer=keras.optimizers.Adam(2e-3), loss="mse")
+    assert found.verdict == "healthy" and "straight line" not in found.because
 
 
 def test_no_call_is_told_that_tensorflow_traces_anew(caplog):

@@ -14,7 +14,7 @@ from vgp_lib.engine._backpropagation import Backpropagation, in_parts, l2_norm
 class LayerReport:
     """What `inspect_layers` measured: one entry per layer with a kernel, in the order of the forward pass.
 
-    `not_measured` names the layers that have weights, but not one kernel, such as SeparableConv2D and Embedding.
+    `not_measured` names layers with other weight matrices than one kernel, such as SeparableConv2D and Embedding.
     """
 
     names: list[str]
@@ -50,7 +50,7 @@ class LayerReport:
         ratios = f"kernel gradient {self.gradient_ratio:.1e}, delta {self.delta_ratio:.1e}"
         lines.append(f"first hidden / last hidden layer: {ratios}")
         if self.not_measured:
-            lines.append(f"not measured, since they have no one kernel: {', '.join(self.not_measured)}")
+            lines.append(f"not measured, for their weights are no single kernel: {', '.join(self.not_measured)}")
         return "\n".join(lines)
 
 
@@ -73,7 +73,7 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
     gradient (batch size times its term of the mean) shows what the batch hides: on a plateau the parts cancel. Under
     batch normalization, where samples act on each other, it is the share that passes through the sample's own row.
 
-    What would take much memory is measured part by part (256 images of 224 × 224: 0.2 GB), but for batch normalization.
+    What takes much memory is measured part by part, except where samples act on each other, as in batch normalization.
     The model is measured on a copy that shares its variables, so it stays as it is, even if the call fails. Penalties,
     as of a kernel regularizer, are no part of L; recurrent layers have no input dropout, and stateful ones begin anew;
     16 bits are measured in 32.
@@ -94,7 +94,7 @@ def inspect_layers(model, x, y, loss="binary_crossentropy") -> LayerReport:
         delta_rms: root mean square over the samples of the L2 norm of dL/dz.
         kernel_gradient_norm: L2 norm of dL/dW of the batch.
         kernel_gradient_rms: root mean square over the samples of the L2 norm of dL/dW.
-    Layers that have weights, but not one kernel, as SeparableConv2D and Embedding, are named in `not_measured`.
+    `not_measured` names layers with other weight matrices than one kernel, such as SeparableConv2D and Embedding.
 
     Raises `ValueError` or `TypeError` if the model is not built or has no kernel or nan weights, or if x, y and loss do
     not fit each other.

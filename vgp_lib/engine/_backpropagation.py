@@ -72,20 +72,21 @@ class Backpropagation:
 
         def measure(x):
             # Assignments (moving averages, dropout seeds) go to the scope and are forgotten with it.
-            with keras.StatelessScope(self.values), tf.GradientTape() as self._tape:
+            with keras.StatelessScope(self.values) as scope, tf.GradientTape() as self._tape:
                 prediction = double(x, training=True)
                 function, targets = given or _arguments.loss_and_targets(loss, y, prediction)
-                mean = tf.reduce_mean(function(targets, prediction))
+                losses = function(targets, prediction)
+                mean, self.couples = tf.reduce_mean(losses), losses.shape.rank == 0
+            now = [(seed, scope.get_current_value(seed)) for seed in _keras.seeds_of(model)]
+            self.seeds = [(seed, value) for seed, value in now if value is not None]  # which was not drawn from
             outputs = [probe.outputs for probe in self.probes]
             deltas = self._tape.gradient(mean, outputs, unconnected_gradients="zero")
             return mean, deltas, [(one.inputs, one.outputs, one.slopes, one.activations) for one in self.probes]
 
         if not self._slopes:  # the loops over time run much faster traced; but y is compared with real predictions
-            measure, predict = (tf.function(run, autograph=False) for run in (measure, predict))
-        with _keras.quiet_tracing():
-            if not self._slopes:
-                given = _arguments.loss_and_targets(loss, y, predict(x))
-            self.loss, self.deltas, recorded = measure(tf.convert_to_tensor(x))
+            given = _arguments.loss_and_targets(loss, y, _keras.traced(predict)(x))
+            measure = _keras.traced(measure)
+        self.loss, self.deltas, recorded = measure(tf.convert_to_tensor(x))
         for probe, parts in zip(self.probes, recorded, strict=True):
             probe.inputs, probe.outputs, probe.slopes, probe.activations = parts
 
@@ -184,32 +185,24 @@ class Backpropagation:
 
 
 def in_parts(model, x, y, loss):
-    """Yield one `Backpropagation` of all samples, or, where that would take too much memory, one after the other.
+    """Yield one `Backpropagation` of all samples, or, where that would take much memory, of one part after the other.
 
-    Samples that act on each other stay together: under batch normalization, layers or a loss of the caller's own.
+    Samples that may act on each other stay together: under batch normalization, under operations, layers or a loss of
+    the caller's own, under losses of the whole batch.
     """
     x, y = _arguments.batch(x, y)
-    kernel_layers = _keras.layers_with_kernel(model)
-    dense = x.ndim == 2 and all(isinstance(layer, layers.Dense) for layer in kernel_layers)
-    count, units = len(x), sum(_keras.kernel_owner(layer).kernel.shape[-1] for layer in kernel_layers)
-    # A rough bound first, which spares small nets the look at a sample.
-    if 4 * units * (len(x) if dense else x.size) > _BYTES and _apart(model, loss):
+    dense = x.ndim == 2 and all(isinstance(layer, layers.Dense) for layer in _keras.layers_with_kernel(model))
+    count, seeds = len(x), ()
+    if not dense and not any(map(_keras.couples, [loss, *_keras.all_layers(model)])):
         first = Backpropagation(model, x[:1], y[:1], loss)
         size = sum(z.dtype.size * int(np.prod(z.shape)) for probe in first.probes for z in probe.outputs)
+        count = count if first.couples else max(1, int(_BYTES / size))
         first.release()
-        count = max(1, int(_BYTES / size))
     for start in range(0, len(x), count):
-        run = Backpropagation(model, x[start : start + count], y[start : start + count], loss)
-        run.share = run.samples / len(x)
+        run = Backpropagation(model, x[start : start + count], y[start : start + count], loss, seeds)
+        run.share, seeds = run.samples / len(x), run.seeds  # else Dropout would leave out the same units in each part
         yield run
         run.release()
-
-
-def _apart(model, loss):
-    """Tell whether samples do not act on each other."""
-    parts = _keras.all_layers(model)[1:]
-    alone = all(_keras.is_keras(part) and not isinstance(part, layers.BatchNormalization) for part in parts)
-    return alone and (isinstance(loss, str) or _keras.is_keras(loss)) and getattr(loss, "ignore_class", None) is None
 
 
 def _dense_gradients(a, d):

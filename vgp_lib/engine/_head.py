@@ -1,5 +1,6 @@
 """Whether inputs, last layer, loss and targets of a net belong together: what is known before any step."""
 
+import contextlib
 from dataclasses import dataclass
 
 import keras
@@ -85,38 +86,53 @@ def last_activation(model, x):
 
 def check_inputs(model, x):
     """Return why nothing can be learned from these inputs, and the line that changes it; or None."""
-    order, low, high = _keras.forward_order(model, x), x.min(), x.max()
-    first = next(layer for layer in order if not isinstance(layer, (keras.Model, layers.InputLayer)))
-    if isinstance(first, layers.Embedding) and np.any(x != np.trunc(x)):
+    embedding, low, high = _first_embedding(model), x.min().item(), x.max().item()
+    if embedding and np.any(x != np.trunc(x)):
         because = f"An Embedding takes whole numbers, the tokens, and x holds fractions from {low:.3g} to {high:.3g}"
         return because, f"keras.layers.Reshape({(*x.shape[1:], 1)})  # in place of the Embedding, for measured numbers"
-    if isinstance(first, layers.Embedding) and (low < 0 or high >= first.input_dim):
-        because = f"The Embedding knows tokens from 0 to {first.input_dim - 1}, and x holds {low:.0f} to {high:.0f}"
-        line = f"keras.layers.Embedding({int(max(high, high - low)) + 1}, {first.output_dim})"
+    if embedding and (low < 0 or high >= embedding.input_dim):
+        because = f"The Embedding knows tokens from 0 to {embedding.input_dim - 1}, and x holds {low:.0f} to {high:.0f}"
+        line = f"keras.layers.Embedding({int(max(high, high - low)) + 1}, {embedding.output_dim})"
         return because, line + ("  # and x = x - x.min()" if low < 0 else "")
     if len(x) > 1 and (x.min(axis=0) == x.max(axis=0)).all():
         return "All samples in x are alike, so nothing can tell them apart", "x.std(axis=0)  # look at the inputs"
     return None
 
 
-def check_head(model, x, y, loss):
-    """Return the `Head` that a model should have, or None if its own belongs to its loss and its targets."""
-    answers = getattr(model, "outputs", None) or [model(x[:1], training=False)]  # a subclassed model has none
-    shape, name = tuple(answers[0].shape), loss_name(loss)
-    if shape[-1] == 1 and len(shape) - 1 == y.ndim > 1:  # Keras squeezes such an answer
-        shape = shape[:-1]
-    activation, logits = last_activation(model, x), bool(getattr(loss, "from_logits", False))
-    for rule in (_constant, _unlike_shapes, _not_probabilities, _unreachable):
-        because = rule(activation, shape, name, logits, y)
-        if because:
-            return _belonging(because, name, y, activation)
+def _first_embedding(model):
+    """Return the Embedding that a Sequential or functional model gives its input to, or None."""
+    for layer in getattr(model, "layers", []):
+        if isinstance(layer, layers.Embedding):
+            with contextlib.suppress(AttributeError, ValueError):  # not called by symbols, or called twice
+                return layer if any(layer.input is one for one in model.inputs or []) else None
     return None
 
 
+def check_head(model, x, y, loss):
+    """Return the `Head` that a model should have, or None if its own belongs to its loss and its targets."""
+    shape, name = _answer_shape(model, x), loss_name(loss)
+    activation, logits = last_activation(model, x), bool(getattr(loss, "from_logits", False))
+    squeezed = shape[-1] == 1 and len(shape) - 1 == y.ndim > 1  # by Keras
+    because = _same_answer(activation, shape)
+    for rule in (_constant, _unlike_shapes, _not_probabilities, _unreachable):
+        because = because or rule(activation, shape[:-1] if squeezed else shape, name, logits, y)
+    return _belonging(because, name, y, 1 if squeezed or y.ndim == 1 else y.shape[-1]) if because else None
+
+
+def _answer_shape(model, x):
+    if getattr(model, "outputs", None):  # a subclassed model has none
+        return tuple(model.outputs[0].shape)
+    with keras.StatelessScope():
+        return tuple(_keras.twin(model)[0](x[:1], training=False).shape)
+
+
+def _same_answer(activation, shape):
+    one = shape[-1] == 1 and activation == "softmax"
+    return "A softmax over one unit gives every sample the same answer, 1" if one else None
+
+
 def _constant(activation, shape, name, logits, y):
-    """A softmax over one unit is 1; so is the share of one class among one."""
-    if shape[-1] == 1 and activation == "softmax":
-        return "A softmax over one unit gives every sample the same answer, 1"
+    """The share of one class among one is 1."""
     if shape[-1] == 1 and name in (_CATEGORICAL, _SPARSE):
         return f"The loss {name} over one unit is 0, or the same, whatever the net answers"
     return None
@@ -157,9 +173,9 @@ def _unreachable(activation, shape, name, logits, y):
     return None
 
 
-def _belonging(because, name, y, activation):
+def _belonging(because, name, y, width):
     """Choose the last layer and the loss by the targets; what was a regression stays one, if they are no classes."""
-    width, values = 1 if y.ndim == 1 else y.shape[-1], np.unique(y)
+    values = np.unique(y)
     classes = name in (_BINARY, _CATEGORICAL, _SPARSE)
     whole = bool(np.equal(np.mod(values, 1), 0).all())
     if np.isin(values, (0, 1)).all():

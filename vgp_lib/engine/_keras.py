@@ -23,6 +23,20 @@ def is_keras(thing):
     return module.partition(".")[0] == "keras"
 
 
+def couples(part):
+    """Tell whether a layer or a loss may let the samples of a batch act on each other; in doubt it may."""
+    knows_others = isinstance(part, keras.layers.BatchNormalization) or getattr(part, "activity_regularizer", None)
+    return is_foreign(part) or knows_others or getattr(part, "ignore_class", None) is not None
+
+
+def is_foreign(thing):
+    """Tell whether something is, or holds, anything else than layers and functions of Keras's own."""
+    held = [thing, *getattr(thing, "__dict__", {}).values()]
+    inside = [part for part in getattr(thing, "operations", []) if not isinstance(part, keras.Layer)]
+    foreign = not all(is_keras(part) for part in held if callable(part))
+    return foreign or bool(inside) or isinstance(thing, keras.layers.Lambda)
+
+
 def all_layers(layer):
     """List a layer or model and all layers inside it, parents first, in the order in which they were added."""
     found, waiting = {}, [layer]
@@ -84,13 +98,13 @@ def is_other_recurrent(layer):
 
 
 def without_one_kernel(model):
-    """List the layers that have weights of two and more axes, but are none of `layers_with_kernel`, nor inside one."""
+    """List the layers with weight matrices that are none of `layers_with_kernel`, nor inside one."""
     layers = all_layers(model)
     measured = {id(weight) for layer in layers_with_kernel(model) for weight in layer.weights}
     inside = _inside_other_recurrent(layers)
     leaves = [layer for layer in layers if id(layer) not in inside]
     leaves = [layer for layer in leaves if len(all_layers(layer)) == 1 or is_other_recurrent(layer)]
-    shaped = [[weight for weight in layer.trainable_weights if len(weight.shape) > 1] for layer in leaves]
+    shaped = [[weight for weight in layer.weights if len(weight.shape) > 1] for layer in leaves]
     pairs = zip(leaves, shaped, strict=True)
     return [layer for layer, weights in pairs if any(id(weight) not in measured for weight in weights)]
 
@@ -162,7 +176,7 @@ def twin(model, in_float32=False):
 def _stand_alone(layer, in_float32):
     """Let no measurement depend on earlier batches, nor, if asked for, on 16 bits."""
     if getattr(layer, "stateful", False):
-        vars(layer)["stateful"] = False
+        override(layer, stateful=False)
     if in_float32 and layer.compute_dtype in ("float16", "bfloat16"):
         vars(layer)["_dtype_policy"] = keras.DTypePolicy("float32")
 
@@ -207,6 +221,7 @@ def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
         return [seeded(part) for part in value] if isinstance(value, list) else value
 
     def clone(layer):
+        layer = originals[id(layer)]
         config = seeded(layer.get_config()) if seeds else layer.get_config()
         made = change(layer, config)
         if made is None:
@@ -214,15 +229,14 @@ def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
             pairs.append((layer, made))
         return made
 
+    double, originals = _not_compiled(model)
     pairs, state = [], random.getstate()  # a seed that is not given is drawn by Python's generator
     try:
-        copy = keras.models.clone_model(_not_compiled(model), clone_function=clone, recursive=True)
+        copy = keras.models.clone_model(double, clone_function=clone, recursive=True)
         for old, new in pairs:
             if not seeds:
                 _share_initializers(old, new)
             if old.built and (keep or not seeds or not old.trainable_variables):
-                if not new.built:
-                    new.build_from_config(old.get_build_config())
                 _hand_weights(old, new)
     except (NotImplementedError, TypeError, ValueError):  # no configuration, or one that does not make the layer again
         return None
@@ -232,14 +246,18 @@ def rebuild(model, change=lambda layer, config: None, keep=True, seeds=True):
 
 
 def _not_compiled(model):
-    """A copy of the model alone: Keras would copy its loss too, which fails for a function of the caller's own."""
-    copy = object.__new__(type(model))
-    vars(copy).update(vars(model) | {"compiled": False})
-    return copy
+    """Twin a model without its loss: Keras would copy that too, which fails for a function of the caller's own."""
+    double, originals = twin(model)
+    for part in all_layers(double):
+        if isinstance(part, keras.Model):
+            override(part, compiled=False)
+    return double, originals
 
 
 def _hand_weights(old, new):
     """Unlike set_weights, this lets a layer such as Normalization take what it has adapted to."""
+    if not new.built:
+        new.build_from_config(old.get_build_config())
     for one, other in zip(all_layers(old), all_layers(new), strict=True):
         store = {}
         one.save_own_variables(store)
@@ -272,6 +290,12 @@ def loops_over_time(model):
     found = all_layers(model)
     recurrent = any(isinstance(layer, keras.layers.RNN) for layer in found)
     return recurrent and not any(isinstance(layer, keras.layers.TimeDistributed) for layer in found)
+
+
+def seeds_of(model):
+    """List the variables that hold the states of a model's random generators, as of Dropout."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
 
 
 def mask_of(tensor):
@@ -353,3 +377,14 @@ def quiet_tracing():
         yield
     finally:
         logger.removeFilter(keep)
+
+
+def traced(function, **options):
+    """Let TensorFlow run a function as a graph, without its advice to trace less."""
+    graph = tf.function(function, autograph=False, **options)
+
+    def run(*arguments):
+        with quiet_tracing():
+            return graph(*arguments)
+
+    return run

@@ -11,7 +11,7 @@ _FLAT_SLOPE = 0.01
 
 
 def measure(run, probe, deltas, kernels):
-    """Compute what the numbers of a layer are put together from; arrays have one entry per unit, or per sample."""
+    """Compute the moments and sums from which the numbers of a layer follow."""
     activations = per_sample(probe.activations, run.samples)
     slopes = np.concatenate([np.ravel(slope) for slope in probe.slopes] or [[np.nan]])
     batch, own = run.kernel_gradients(probe, deltas) if kernels else (np.nan, np.nan)
@@ -25,7 +25,7 @@ def measure(run, probe, deltas, kernels):
         dead=(activations == 0).all(axis=(0, 1)),
         # The loss is a mean: the deltas of a part are those of the whole batch by its share.
         delta=run.share * l2_norm(per_sample(deltas, run.samples)),
-        batch=run.share * batch,
+        batch=run.share * batch if run.share < 1 else l2_norm(batch),
         own=run.share * np.atleast_1d(own),
     )
 
@@ -47,7 +47,7 @@ def merge(one, other):
         saturated=(1 - weight) * one.saturated + weight * other.saturated,
         dead=one.dead & other.dead,
         delta=l2_norm([one.delta, other.delta]),
-        batch=one.batch + other.batch,
+        batch=np.add(one.batch, other.batch, out=one.batch),
         own=np.concatenate([one.own, other.own]),
     )
 

@@ -14,7 +14,9 @@ STEPS, FEW_STEPS, _LEAST_STEPS = 300, 50, 2  # as many full-batch steps as a tra
 SAMPLES, _FEW_SAMPLES = 256, 16
 _WORK, _CALLS = 8e9, 60  # a small net has fewer multiplications in all its steps, and layers (times time steps): 1 s
 _SECONDS = 0.5  # for one look at the layers of any other net, and at least for its steps
-_AS_LONG = 1.0  # as tracing takes may the steps take: on a slow machine both take longer, and the steps stay as many
+_AS_LONG = (
+    1.0  # the steps may take as long as the tracing did: on a slow machine both take longer, so they stay as many
+)
 _HOPELESS = 10  # seconds of a first step, traced, after which no more are timed
 _BYTES = 1e8  # for the outputs of all layers; what is made of them takes several times as much
 LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost
@@ -66,9 +68,10 @@ class Rehearsal:
 
     def __init__(self, model, x, y, optimizer, loss, steps=None):
         self._variables, run = _keras.as_function(model)
-        self._run = tf.function(run, autograph=False) if _keras.loops_over_time(model) else run
+        self._run = _keras.traced(run) if _keras.loops_over_time(model) else run
         self._x = tf.convert_to_tensor(x)
         answer = self._run(self._variables, self._x)[0]
+        self.answer_shape, self.stride = tuple(answer.shape[1:]), 1  # every so many of the samples are taken
         self._loss, self._y = _arguments.loss_and_targets(loss, y, answer)
         self._copies = [
             keras.Variable(v.numpy(), dtype=v.dtype, name=v.name, trainable=v.trainable) for v in self._variables
@@ -88,7 +91,6 @@ class Rehearsal:
         """Return a function of inputs, targets and a number that takes so many steps; it gives the loss before each."""
         copies, weights, optimizer = self._copies, self._weights, self._optimizer
 
-        @tf.function(autograph=False, reduce_retracing=True)
         def steps(x, y, count):
             def step(index, losses):
                 now = [tf.convert_to_tensor(variable.value) for variable in copies]
@@ -104,11 +106,8 @@ class Rehearsal:
 
             return tf.while_loop(lambda index, _: index < count, step, (0, tf.TensorArray("float32", count)))[1].stack()
 
-        def run(x, y, count):
-            with _keras.quiet_tracing():
-                return steps(x, y, tf.constant(count)).numpy()
-
-        return run
+        graph = _keras.traced(steps, reduce_retracing=True)
+        return lambda x, y, count: graph(x, y, tf.constant(count)).numpy()
 
     def _affordable(self):
         """Return how many steps there is time for; rather fewer samples than too few steps."""
@@ -118,7 +117,7 @@ class Rehearsal:
             seconds = self._time_of_a_step()
             part = min(int(np.ceil(FEW_STEPS * seconds / allowed)), len(self._x) // _FEW_SAMPLES)
             if part > 1:
-                self._x, self._y = self._x[::part], self._y[::part]
+                self._x, self._y, self.stride = self._x[::part], self._y[::part], part
                 self._time_of_a_step()  # another shape is traced anew
                 seconds = self._time_of_a_step()
         return int(np.clip(allowed / seconds, _LEAST_STEPS, STEPS))

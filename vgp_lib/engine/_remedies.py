@@ -38,7 +38,8 @@ class Remedy:
         if model is None:
             return None
         optimizer = self.optimizer or patient.optimizer
-        return Rehearsal(model, patient.x, patient.y, optimizer, patient.loss, patient.rehearsal.count).train()
+        x, y = patient.x[:: patient.rehearsal.stride], patient.y[:: patient.rehearsal.stride]
+        return Rehearsal(model, x, y, optimizer, patient.loss, patient.rehearsal.count).train()
 
 
 def propose(patient, verdict, index):

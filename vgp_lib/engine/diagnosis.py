@@ -17,8 +17,8 @@ from vgp_lib.updates import power_of_ten
 # Chosen, like the share of the loss in _rehearsal.py, on the development half of evidence/diagnosis.py.
 FAINT = 1e-2  # vanishing: less than this share of the output layer's delta reaches some layer
 _DOUBT = 10.0  # so many times beyond a threshold, where there was no time to see whether the net learns
-_HALF = 0.5  # one that has removed less, and whose loss still falls, is given a line
 DONE = 0.9  # a net that has removed more of the loss of shuffled answers has nothing left to be improved
+_HALF = 0.5  # a net that has removed less, and whose loss still falls, is given a line
 LATE = 2 / 3  # of the rehearsal: a loss that comes most of its way only after that still falls
 LOUD = 1e2  # exploding: more than so many times the output layer's delta arrives at some layer
 _SCALING = (keras.layers.Normalization, keras.layers.Rescaling)
@@ -59,6 +59,7 @@ def diagnose(model, x, y=None, *, optimizer=None, loss=None) -> Diagnosis:
       dead, if all units of a hidden layer give 0 for all samples, so that no gradient passes;
       vanishing, if a hidden layer gets less than a hundredth of the output layer's delta;
       otherwise healthy: it may lack steps, units or a larger learning rate, but not a gradient.
+    Where there is no time for 50 steps, both thresholds are ten times stricter.
     Of a healthy net it is said if the loss still falls at the end, or if a straight line does as well.
     Of two or three lines of code that may help, each is rehearsed, too, and the one that helps most is proposed.
 
@@ -212,9 +213,10 @@ def _explain(patient, head=None):
     course = _describe_course(patient)
     if head is not None and (patient.course.learned or not patient.surely(verdict)):
         because, line = f"Not the gradient: {head.because}. With the next line, {course}", head.line
-        if not patient.course.learned or _unfinished(patient)[0]:
+        left, _ = _unfinished(patient) if patient.course.learned else ("", True)
+        if (left or not patient.course.learned) and patient.rehearsal.count >= FEW_STEPS:
             more, tried, helps = _remedies.propose(patient, "healthy", None)
-            because, line = f"{because}; {tried}", f"{line}; then {more}" if helps else line
+            because, line = f"{because}{left}; {tried}", f"{line}; then {more}" if helps else line
         return Diagnosis("healthy", None, f"{because}.", line)
     if verdict == "healthy":
         because, line = _describe_healthy(patient, course)
@@ -259,7 +261,7 @@ def _falls(patient):
 
 
 def _unfinished(patient):
-    """Tell what a net that has learned something leaves to be done, "" if nothing, and whether a line is asked for."""
+    """Return words for what a net that has learned leaves to be done, or "", and whether a line should be tried."""
     if patient.course.gain > DONE:
         return "", False
     straight = _straight.as_good(patient)

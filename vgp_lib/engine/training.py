@@ -107,8 +107,7 @@ def train(
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range or `train` could not follow
     `fit`: another optimizer, loss scaling, averaged weights, clipping of accumulated gradients, exclusions from weight
-    decay, constraints, other types than float32, stateful layers, cells of one's own, a mask that reaches the output,
-    unknown initializers.
+    decay, constraints, other types than float32, stateful and other recurrent layers than SimpleRNN, LSTM and GRU, masks.
     """
     optimizer, epochs = _arguments.optimizer(optimizer), _arguments.integer("epochs", epochs)
     model, x, y, seeds = _check(build, data, optimizer, seeds)
@@ -126,7 +125,7 @@ def train(
     runs = Runs(seeds, rate, [layer.name for layer in layers], *records, first, build, values, _architecture(model))
     if epochs:
         loss, size = keras.losses.get(loss), len(_groups(len(seeds))[0])
-        coupled = function(y, prediction).shape.rank == 0 or any(map(_couples, [loss, *_keras.all_layers(model)]))
+        coupled = function(y, prediction).shape.rank == 0 or any(map(_keras.couples, [loss, *_keras.all_layers(model)]))
         with_xla = sum(map(np.size, values)) * epochs * len(x) / batch_size >= _MANY_UPDATES and _xla_works()
         key = _key(runs._architecture, optimizer, loss, size, with_xla)
         kept = _programs(key) if key else []
@@ -408,7 +407,7 @@ def _programs(key):
 def _key(architecture, optimizer, loss, seeds, with_xla):
     """Describe what a program depends on, but for a constant learning rate; None if not all of it is Keras's own."""
     schedule = _keras.schedule_of(optimizer)
-    if architecture[1] is None or _is_foreign(loss) or _is_foreign(schedule or loss):
+    if architecture[1] is None or _keras.is_foreign(loss) or _keras.is_foreign(schedule or loss):
         return None
     rule = optimizer.get_config() | {"name": None} | ({} if schedule else {"learning_rate": None})
     # The attributes of a loss, because its configuration may lack something, such as the delta of Huber.
@@ -420,27 +419,13 @@ def _architecture(model):
     layers = _keras.all_layers(model)
     shapes = tuple((tuple(variable.shape), variable.trainable) for variable in model.variables)
     # Somebody's class or function may have been edited since; what a layer has adapted to data is nowhere in a text.
-    if any(_is_foreign(layer) or hasattr(layer, "adapt") for layer in layers):
+    if any(_keras.is_foreign(layer) or hasattr(layer, "adapt") for layer in layers):
         return shapes, None
     text = json.dumps(model.get_config(), default=repr)
     for number, layer in enumerate(layers):  # Keras counts their names up, from model to model
         text = text.replace(f'["{layer.name}", ', f"[{number}, ")
     other = re.compile("name|seed|.*_initializer").fullmatch
     return shapes, str(json.loads(text, object_pairs_hook=lambda pairs: [pair for pair in pairs if not other(pair[0])]))
-
-
-def _couples(part):
-    """Tell whether a layer or a loss may let the samples of a batch act on each other; in doubt it may."""
-    knows_others = isinstance(part, keras.layers.BatchNormalization) or getattr(part, "activity_regularizer", None)
-    return _is_foreign(part) or knows_others or getattr(part, "ignore_class", None) is not None
-
-
-def _is_foreign(thing):
-    """Tell whether something is, or holds, anything else than layers and functions of Keras's own."""
-    held = [thing, *getattr(thing, "__dict__", {}).values()]
-    inside = [part for part in getattr(thing, "operations", []) if not isinstance(part, keras.Layer)]
-    foreign = not all(_keras.is_keras(part) for part in held if callable(part))
-    return foreign or bool(inside) or isinstance(thing, keras.layers.Lambda)
 
 
 @functools.cache
