@@ -84,7 +84,7 @@ def test_two_faults_at_once_get_two_lines():
     model = vgp.build_mlp(12, seed=1)
     found = vgp.diagnose(model, X, Y, optimizer=keras.optimizers.SGD(1e-5))
     assert found.verdict == "vanishing" and "he_normal" in found.try_next
-    assert found.try_next.endswith("  # and optimizer = keras.optimizers.Adam(0.01)")
+    assert found.try_next.endswith("  # in every hidden layer, and optimizer = keras.optimizers.Adam(0.01)")
 
 
 def test_where_nothing_helps_that_is_said():

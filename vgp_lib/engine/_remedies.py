@@ -54,8 +54,8 @@ def propose(patient, verdict, index):
     best, tried = _try(patient, lines)
     one = best[1] if best else next((line for line in lines if line.change), lines[0])
     if one.change and not one.optimizer and not (best and best[0] > _ENOUGH):  # two faults at once
-        adam = _adam()
-        line = f"{one.line.partition('  #')[0]}  # and {adam.line}"
+        adam, (code, _, where) = _adam(), one.line.partition("  # ")
+        line = f"{code}  # {where + ', ' if where else ''}and {adam.line}"
         best, _ = _try(patient, [replace(one, line=line, optimizer=adam.optimizer)], best)
     if best:
         _, line, course = best

@@ -107,7 +107,7 @@ def train(
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range or `train` could not follow
     `fit`: another optimizer, loss scaling, averaged weights, clipping of accumulated gradients, exclusions from weight
-    decay, constraints, other types than float32, stateful and other recurrent layers than SimpleRNN, LSTM and GRU, masks.
+    decay, constraints, other types than float32, stateful layers, recurrent ones but SimpleRNN, LSTM, GRU, masks.
     """
     optimizer, epochs = _arguments.optimizer(optimizer), _arguments.integer("epochs", epochs)
     model, x, y, seeds = _check(build, data, optimizer, seeds)
