@@ -310,3 +310,11 @@ def test_no_call_is_told_that_tensorflow_traces_anew(caplog):
         model = sequential(layers.LSTM(2), layers.Dense(1, "sigmoid"), shape=(70, 1))
         vgp.diagnose(model, np.repeat(X[:40, None, :1], 70, axis=1), Y[:40], optimizer=keras.optimizers.SGD(0.1))
     assert caplog.text == ""
+
+
+def test_every_line_is_tried_from_the_weights_and_the_state_as_they_are():
+    model, optimizer = vgp.build_mlp(2, activation="relu", seed=1), keras.optimizers.Adam(0.1)
+    rehearsal = _rehearsal.Rehearsal(model, X, Y, optimizer, "binary_crossentropy", 20)
+    first, again = rehearsal.train(), rehearsal.train()
+    np.testing.assert_array_equal(first.losses, again.losses)
+    assert (np.diff(first.losses) != 0).all()
