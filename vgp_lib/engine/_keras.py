@@ -31,7 +31,9 @@ def couples(part):
 
 def is_foreign(thing):
     """Tell whether something is, or holds, anything else than layers and functions of Keras's own."""
-    held = [thing, *getattr(thing, "__dict__", {}).values()]
+    # A model's attributes are layers, which are asked themselves, and what compile and fit have left behind.
+    model = isinstance(thing, keras.Model)
+    held = [thing, type(thing).call] if model else [thing, *getattr(thing, "__dict__", {}).values()]
     inside = [part for part in getattr(thing, "operations", []) if not isinstance(part, keras.Layer)]
     foreign = not all(is_keras(part) for part in held if callable(part))
     return foreign or bool(inside) or isinstance(thing, keras.layers.Lambda)
