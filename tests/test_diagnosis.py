@@ -316,6 +316,7 @@ def test_a_rehearsal_of_a_few_steps_proves_nothing_but_what_was_there_before(mon
         model = sequential(*parts, layers.Flatten(), layers.Dense(1, last), shape=(8, 8, 1))
         return vgp.diagnose(model, images, labels, optimizer=keras.optimizers.SGD(1e-3))
 
+    assert ask(4, "sigmoid", "sigmoid").verdict == "healthy"  # between a hundredth and a thousandth: in doubt
     healthy, sick, wrong = ask(1, "tanh", "sigmoid"), ask(12, "sigmoid", "sigmoid"), ask(12, "sigmoid", "relu")
     assert healthy.verdict == "healthy" and "too few steps to tell whether it learns" in healthy.because
     assert healthy.try_next == "train on, and see whether the loss falls"

@@ -5,6 +5,7 @@
 
 import pathlib
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -245,3 +246,36 @@ def test_the_scores_on_strangers_programs_are_told_as_they_were_measured():
     median, most = np.quantile(seconds, [0.5, 0.95])
     words = f"The median took {median:.1f} s, 95 % took at most {most:.1f} s, the longest {max(seconds):.0f} s"
     assert words in (ROOT / "README.md").read_text()
+
+
+def test_the_counts_on_strangers_programs_are_told_as_they_were_measured():
+    rows = [row for row in tables.read(real_programs.TABLE) if row["seconds"]]
+    faulty, twins = ([row for row in rows if row["kind"] == kind] for kind in ("faulty", "twin"))
+    twins = [row for row in twins if row["label"] == "sound"]
+    bad = [row for row in faulty if row["label"] != "sound"]
+    nothing = [row for row in bad if row["try_next"].startswith("nothing")]
+    assert sum(row["sense_right"] == "1" for row in nothing) == 5
+    flagged = [row["program"] for row in twins if row["flagged"] == "1"]
+    assert max(map(flagged.count, flagged)) == 10 and {row["verdict"] for row in twins} == {"healthy"}
+    cured = []
+    for label in ("gradient fault", "other fault"):
+        part = [row for row in faulty if row["label"] == label and row["cured"]]
+        share = real_programs.mean_share(part, lambda row: row["cured"] == "yes")
+        cured.append(f"{100 * share:.0f} % ({sum(row['cured'] == 'yes' for row in part)} of {len(part)})")
+    sick = Counter(row["program"] for row in faulty if row["label"] == "gradient fault")
+    asked = Counter(row["program"] for row in faulty)
+    most = sum(sick[program] > asked[program] / 2 for program in asked)
+    numbers = {5: "five"}
+    text = (ROOT / "README.md").read_text()
+    for told in (
+        f"({len(nothing)} of {len(bad)}); five of the six say to train longer",
+        f"({len(flagged)} of {len(twins)}, ten of them seeds of one program); called sick: none",
+        ", ".join(cured),
+        f"Only {numbers[most]} of them have a gradient fault from most seeds",
+        f"({len(rows)} diagnoses)",
+    ):
+        assert told in text
+    assert (
+        f"Only {most} of these programs have a gradient fault"
+        in (ROOT / "notebooks" / "07_your_network.ipynb").read_text()
+    )

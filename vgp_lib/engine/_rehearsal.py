@@ -14,9 +14,7 @@ STEPS, FEW_STEPS, _LEAST_STEPS = 300, 50, 2  # as many full-batch steps as a tra
 SAMPLES, _FEW_SAMPLES = 256, 16
 _WORK, _CALLS = 8e9, 60  # a small net has fewer multiplications in all its steps, and layers (times time steps): 1 s
 _SECONDS = 0.5  # for one look at the layers of any other net, and at least for its steps
-_AS_LONG = (
-    1.0  # the steps may take as long as the tracing did: on a slow machine both take longer, so they stay as many
-)
+_AS_LONG = 1.0  # as the tracing took may all steps take: a slow machine is slow at both, and takes as many steps
 _HOPELESS = 10  # seconds of a first step, traced, after which no more are timed
 _BYTES = 1e8  # for the outputs of all layers; what is made of them takes several times as much
 LEARNED = 0.85  # a net has learned from x if its loss is below this share of what its shuffled answers would cost

@@ -106,8 +106,8 @@ def train(
         learning_rate: of the optimizer; of the first step, if it follows a schedule.
 
     Raises `ValueError` or `TypeError`, before any training, if an argument is out of range or `train` could not follow
-    `fit`: another optimizer, loss scaling, averaged weights, clipping of accumulated gradients, exclusions from weight
-    decay, constraints, other types than float32, stateful layers, recurrent ones but SimpleRNN, LSTM, GRU, masks.
+    `fit`: other optimizers, loss scaling, averaged weights, clipped accumulated gradients, exclusion from weight decay,
+    constraints, types but float32, stateful layers, other cells, masks at the output, unknown initializers.
     """
     optimizer, epochs = _arguments.optimizer(optimizer), _arguments.integer("epochs", epochs)
     model, x, y, seeds = _check(build, data, optimizer, seeds)
