@@ -23,13 +23,13 @@ lab: $(READY)  ## open your own copy of the notebooks, in my_notebooks, in Jupyt
 	$(BIN)/python tools/copy_notebooks.py
 	$(BIN)/jupyter lab --allow-root $(BROWSER_FLAG) --notebook-dir=my_notebooks
 
-test: $(READY_TEST)  ## check the library and every stored output of the notebooks
+test: $(READY_TEST)  ## check the library and every stored output of the seven notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTEST) tests notebooks
 
-evidence: $(READY_TEST)  ## measure all claims, faults and solutions anew, and compare (longer than the tests)
-	VGP_STRICT=1 $(PYTEST) notebooks/solutions tests/evidence
+evidence: $(READY_TEST)  ## measure all claims, faults, solutions and deeper notebooks anew (longer than the tests)
+	VGP_STRICT=1 $(PYTEST) notebooks/deeper notebooks/solutions tests/evidence
 	$(BIN)/python -m evidence
 
 run: $(READY)  ## run every notebook top to bottom and print what it found

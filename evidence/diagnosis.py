@@ -139,15 +139,10 @@ def rules(now, later, change, relu):
     }  # fmt: skip
 
 
-def treat(config, rows, twin):
-    """Apply the proposed line to one sick and rightly judged run of the configuration; does it fit then?"""
-    for row in rows:
-        row["cured"] = ""
-    sick = [row for row in rows if row["label"] in VERDICTS[1:] and row["verdict"] in row["right"].split()]
-    if not sick:
-        return
-    line, changed = sick[0]["try_next"], dict(config)
-    line, _, optimizer = line.partition("  # and optimizer = ")  # two faults at once
+def treated(config, line):
+    """The configuration with a proposed line."""
+    changed = dict(config)
+    line, _, optimizer = line.partition("and optimizer = ")  # two faults at once
     if optimizer:
         changed["optimizer"] = eval(optimizer, {"keras": keras})
     if line.startswith("x = "):
@@ -161,6 +156,18 @@ def treat(config, rows, twin):
     else:
         layer = eval(line, {"keras": keras})
         changed |= {"activation": keras.activations.serialize(layer.activation), "initializer": "he_normal", "bias": 0}
+        changed["units"] = max(layer.units, config["units"])  # a narrow net gets more, any other keeps its own
+    return changed
+
+
+def treat(config, rows, twin):
+    """Apply the proposed line to one sick and rightly judged run of the configuration; does it fit then?"""
+    for row in rows:
+        row["cured"] = ""
+    sick = [row for row in rows if row["label"] in VERDICTS[1:] and row["verdict"] in row["right"].split()]
+    if not sick:
+        return
+    changed = treated(config, sick[0]["try_next"])
     budget = zoo.BUDGETS[config["batch_size"]][1]
     trainer = zoo.Trainer(changed)
     trainer.start(changed, sick[0]["configuration"])

@@ -35,6 +35,7 @@ import tensorflow as tf
 
 import vgp_lib as vgp
 from evidence import tables
+from vgp_lib.engine import _remedies
 
 FOLDER = pathlib.Path(__file__).parent / "programs"
 TABLE, WORKERS, SEEDS, CURES, WELL = "real_programs.csv", 2, 10, 3, 0.8
@@ -648,8 +649,14 @@ def replace(program, made, name, everywhere):
     elif not {"units", "filters"} & set(new):
         config["layers"][named[0] + 1 : named[0] + 1] = parts
     elif everywhere:
+        change = {"activation": activation[0], "kernel_initializer": new["kernel_initializer"]}
+        hidden = [config["layers"][i]["config"].get("units", np.inf) for i in weighted[:-1]]
+        if hidden and max(hidden) < min(
+            _remedies.NARROW, new.get("units", 0)
+        ):  # a narrow net gets more units, any other keeps its own
+            change["units"] = new["units"]
         for i in weighted[:-1]:
-            edit(config, i, {"activation": activation[0], "kernel_initializer": new["kernel_initializer"]})
+            edit(config, i, change)
     else:
         layer = config["layers"][named[0]]
         kept = layer["config"] if layer["class_name"] == kind else {"name": name}

@@ -1,5 +1,6 @@
 """The checks of the exercises: right answers, the hint of every typical mistake, no answer, strict mode, garbage."""
 
+import functools
 import inspect
 
 import keras
@@ -222,6 +223,24 @@ CASES = [
     ("own_network", lambda: own(name="mlp"), CORRECT, "Vanishing"),
     ("own_network", [3, 4, 5, "dead"], NOT_YET, "keras.Model"),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_was_trained_once_is_not_trained_again():
+    """Several answers to an exercise ask for the same trainings, which take longest here."""
+    runs, train = {}, checks.train
+
+    def once(build, data, optimizer, *more, **settings):
+        arrays = [np.asarray(part).tobytes() for part in data]
+        key = repr((build(seed=0).get_config(), arrays, optimizer.get_config(), more, sorted(settings.items())))
+        if key not in runs:
+            runs[key] = train(build, data, optimizer, *more, **settings)
+        return runs[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "unknown_nets", functools.cache(checks.unknown_nets))
+        patch.setattr(checks, "train", once)
+        yield
 
 
 def said(check, answers, capsys):

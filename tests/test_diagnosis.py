@@ -219,6 +219,13 @@ def frozen():
     return model
 
 
+class Several(keras.optimizers.SGD):
+    """Without a learning rate in its configuration, as Keras's MultiOptimizer, which came after Keras 3.10."""
+
+    def get_config(self):
+        return {name: value for name, value in super().get_config().items() if name != "learning_rate"}
+
+
 def excluding():
     optimizer = keras.optimizers.AdamW()
     optimizer.exclude_from_weight_decay(var_names=["bias"])
@@ -243,6 +250,7 @@ def excluding():
         (None, {"optimizer": None}, ValueError, "not compiled: .* give one, such as"),
         (None, {"optimizer": "nonsense"}, ValueError, "give a Keras optimizer"),
         (None, {"optimizer": 0.1}, TypeError, "give a Keras optimizer"),
+        (None, {"optimizer": Several()}, ValueError, "is a Several, without a learning rate; give one that has it"),
         (None, {"optimizer": excluding()}, ValueError, "excludes variables from weight decay"),
         (None, {"loss": keras.losses.MeanSquaredError(reduction="sum")}, ValueError, "leave reduction out"),
     ],

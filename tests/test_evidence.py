@@ -12,16 +12,17 @@ import pytest
 
 import vgp_lib as vgp
 from evidence import __main__ as command
-from evidence import claims, real_programs, remedies, tables
+from evidence import claims, diagnosis, real_programs, remedies, tables
 from vgp_lib import data
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLAIMS = {claim.id: claim for claim in claims.CLAIMS}
 # Without training, but of many or large nets.
 SLOW = {
-    "02-deep-relu", "03-slope", "03-width", "04-never", "04-tanh", "05-above-one", "05-band", "05-beyond", "05-bn-one",
-    "05-predicted", "05-quarter", "05-scale", "05-skip-one", "05-small", "06-above", "06-below", "06-bound", "06-lstm",
-    "06-singular",
+    "01-ladder", "02-deep-relu", "03-slope", "03-width", "04-leaky", "04-never", "04-tanh", "05-above-one",
+    "05-band", "05-beyond", "05-bn-one", "05-dropout", "05-loss", "05-predicted", "05-quarter", "05-scale",
+    "05-skip-one", "05-small", "06-above", "06-below", "06-bound", "06-direction", "06-lstm", "06-orthogonal",
+    "06-random", "06-singular",
 }  # fmt: skip
 CHEAP = [claim.id for claim in claims.CLAIMS if not claim.trains and claim.id not in SLOW]
 
@@ -236,6 +237,40 @@ def told_of_programs():
     then = [float(re.search(rf"^{name} +([\d.]+)%", first, re.MULTILINE)[1]) for name in names]
     seconds = [float(row["seconds"]) for row in rows]
     return [[f"{value:.0f} %" for value in column] for column in (then, now)], seconds
+
+
+def test_a_proposed_line_is_applied_as_a_whole():
+    config = {"units": 10, "activation": "sigmoid", "initializer": "glorot_uniform", "bias": 1, "optimizer": None}
+    line = 'keras.layers.Dense(10, activation="relu", kernel_initializer="he_normal")  # in every hidden layer'
+    changed = diagnosis.treated(config, f"{line}, and optimizer = keras.optimizers.Adam(0.01)")
+    assert changed["optimizer"].name == "adam" and changed["activation"] == "relu" and changed["units"] == 10
+    assert diagnosis.treated(config | {"units": 2}, line)["units"] == 10 and config["optimizer"] is None
+
+
+def test_the_scores_on_our_own_zoo_are_told_as_they_were_measured():
+    rows = tables.read("diagnosis_benchmark.csv")
+    held_out = [row for row in rows if row["half"] == "held out"]
+    sick = [row for row in held_out if row["label"] in diagnosis.VERDICTS[1:]]
+    healthy = [row for row in held_out if row["label"] == "healthy"]
+    readme = (ROOT / "README.md").read_text()
+    notebook = (ROOT / "notebooks" / "07_your_network.ipynb").read_text()
+    names = {"`diagnose`": "verdict", "AutoTrainer": "AutoTrainer", "SageMaker Debugger": "SageMaker"}
+    for name, column in (names | {name: name for name in ("DeepDiagnosis", "TheDeepChecker")}).items():
+        right = sum(row[column] in row["right"].split() for row in sick)
+        flagged = sum(row[column] != "healthy" for row in healthy)
+        counts = [f" ({right} of {len(sick)})", f" ({flagged} of {len(healthy)})"] if name == "`diagnose`" else ["", ""]
+        shares = [100 * right / len(sick), 100 * flagged / len(healthy)]
+        exact, round_ = (
+            " | ".join(f"{share:.{digits}f} %{count}" for share, count in zip(shares, counts, strict=True))
+            for digits in (1, 0)
+        )
+        assert re.search(rf"\| {name}(?:'s)?(?: rules)? \| {re.escape(exact)} \|", readme), (name, exact)
+        assert f"| {name} | {round_} |" in notebook, (name, round_)
+    cured = [row["cured"] for row in held_out if row["cured"]]
+    told = f"{cured.count('yes')} of {len(cured)} lines cured"
+    converged = [row["converged"] for row in rows if row["converged"]]
+    assert {*converged} == {"healthy"} and f"Of {len(converged)} converged networks none is called sick" in readme
+    assert told in notebook and told in readme
 
 
 def test_the_scores_on_strangers_programs_are_told_as_they_were_measured():

@@ -264,15 +264,23 @@ def test_advice_to_retrace_less_is_left_out_while_the_course_traces_and_only_the
     ]
 
 
-def test_an_optimizer_that_updates_plainly_takes_the_same_steps():
-    gradients, pairs = [np.array([0.5, -2.0], "float32"), np.array([3.0], "float32")], []
+OPTIMIZERS = {
+    name: kind
+    for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+}
+
+
+@pytest.mark.parametrize("name", sorted({*OPTIMIZERS} - {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}))
+def test_an_optimizer_that_updates_plainly_takes_the_same_steps(name):
+    gradients, pairs = [np.array([[0.5, -2.0], [1.0, 0.1]], "float32"), np.array([3.0], "float32")], []
     for plain in (True, False):
-        optimizer = keras.optimizers.Adam(0.1, weight_decay=0.01, global_clipnorm=1.0)
-        weights = [keras.Variable([1.0, 2.0]), keras.Variable([-1.0])]
+        optimizer = OPTIMIZERS[name](0.1, weight_decay=0.01, global_clipnorm=1.0)
+        weights = [keras.Variable([[1.0, 2.0], [0.5, -1.0]]), keras.Variable([-1.0])]
         optimizer.build(weights)
         if plain:
             _keras.update_plainly(optimizer)
-            assert not _keras.is_keras(optimizer._backend_update_step)
+            assert _keras.is_keras(optimizer._backend_update_step) == (name == "Nadam")
         for _ in range(3):
             optimizer.apply(gradients, weights)
         pairs.append([weight.numpy() for weight in weights])

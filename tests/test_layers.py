@@ -408,12 +408,11 @@ def test_kernel_gradient_norm_is_that_of_automatic_differentiation(build):
 @pytest.mark.parametrize("build", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_rms_is_that_of_one_sample_at_a_time(build):
     model, kernel_layers, x = build()
-    report = vgp.inspect_layers(model, x, Y)
-    singles = [vgp.inspect_layers(model, x[i : i + 1], Y[i : i + 1]) for i in range(4)]
+    report = vgp.inspect_layers(model, x[:2], Y[:2])
+    samples = (x[:1], Y[:1]), (x[1:2], Y[1:2])
+    singles = [vgp.inspect_layers(model, *sample) for sample in samples]
     variables = [kernel_of(layer) for layer in kernel_layers]
-    tapes = [
-        [np.linalg.norm(g) for g in tape_gradients(model, variables, x[i : i + 1], Y[i : i + 1])] for i in range(4)
-    ]
+    tapes = [[np.linalg.norm(g) for g in tape_gradients(model, variables, *sample)] for sample in samples]
 
     def rms(rows):
         return np.sqrt(np.square(rows).mean(axis=0))

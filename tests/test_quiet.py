@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 # A collection of the oldest generation walks every object that is not frozen; TensorFlow brings several 100,000.
 COLLECTOR = """
 import gc
@@ -14,7 +12,6 @@ import vgp_lib
 print(gc.isenabled(), len(gc.get_objects()) < 100_000)
 """
 FITS = """
-import vgp_lib as vgp
 import keras, numpy as np
 x, y = np.ones((8, 2), "float32"), np.ones(8, "float32")
 for width in range(1, 9):
@@ -24,7 +21,6 @@ for width in range(1, 9):
     model.fit(x, y, verbose=0, batch_size=4)
 """
 OWN = """
-import vgp_lib
 import tensorflow as tf
 for width in range(1, 9):
     tf.function(lambda x: x + 1)(tf.zeros(width))
@@ -41,21 +37,15 @@ def run(code, **environment):
     return result.stdout.strip(), result.stderr
 
 
-@pytest.mark.parametrize(
-    ("before", "environment", "printed"),
-    [
-        ("", {}, "True True"),
-        ("gc.disable()", {"VGP_GC": "keep"}, "False False"),
-    ],
-    ids=["on", "switched off by the caller, and to be kept"],
-)
-def test_the_collector_leaves_tensorflow_alone_unless_told_otherwise(before, environment, printed):
-    assert run(COLLECTOR.format(before=before), **environment)[0] == printed
-
-
-def test_advice_to_trace_less_is_shown_for_a_function_of_one_s_own_and_not_for_fit():
-    lines = [line for line in run(FITS + OWN)[1].splitlines() if "retracing" in line]
+def test_the_collector_leaves_tensorflow_alone_and_fit_is_not_told_to_trace_less_but_a_function_of_one_s_own():
+    printed, told = run(COLLECTOR.format(before="") + FITS + OWN)  # together, since TensorFlow takes long to import
+    assert printed == "True True"
+    lines = [line for line in told.splitlines() if "retracing" in line]
     assert lines and all("<lambda>" in line or "mine" in line for line in lines)
+
+
+def test_the_collector_stays_as_it_was_if_told_so():
+    assert run(COLLECTOR.format(before="gc.disable()"), VGP_GC="keep")[0] == "False False"
 
 
 def test_another_backend_is_refused_with_the_way_out():

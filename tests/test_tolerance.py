@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import types
 
 import nbformat
 import pytest
@@ -66,6 +68,13 @@ def test_everything_else_fails(verdicts, name):
 @pytest.mark.parametrize(
     "tags", [["within-0-percent"], ["within-200-percent"], ["within-5-percent", "within-9-percent"]]
 )
-def test_a_tag_that_says_no_tolerance_is_refused(tmp_path, tags):
-    notebook = new_notebook(cells=[new_code_cell("1", metadata={"tags": tags})])
+def test_a_tag_that_says_no_tolerance_is_refused(tags):
+    item = types.SimpleNamespace(cell=new_code_cell("1", metadata={"tags": tags}), nodeid="cell 1")
+    rules = runpy.run_path(str(ROOT / "conftest.py"))
+    with pytest.raises(pytest.UsageError, match="give one, from within-1-percent to 99"):
+        rules["pytest_itemcollected"](item)
+
+
+def test_such_a_tag_ends_the_run(tmp_path):
+    notebook = new_notebook(cells=[new_code_cell("1", metadata={"tags": ["within-0-percent"]})])
     assert "give one, from within-1-percent to 99" in _run(notebook, tmp_path)

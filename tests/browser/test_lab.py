@@ -44,9 +44,10 @@ def ours(errors):
     return [error for error in errors if not any(word in error for word in FOREIGN)]
 
 
-def test_a_prediction_is_clicked_and_compared_while_all_cells_run(page, lab):
+def test_a_prediction_is_clicked_while_all_cells_run_and_an_exercise_answered_wrong_and_then_right(page, lab):
     ask = 'bet = vgp.guess("Which net learns more?", ["10 hidden layers", "2 hidden layers"])\nbet'
-    cells = "import vgp_lib as vgp", ask, 'vgp.reveal(bet, "2 hidden layers")', 'print(vgp.claims("01"))'
+    answer, claims = "answer = 0.5\nvgp.checks.factor_for_half(answer)", 'print(vgp.claims("01"))'
+    cells = "import vgp_lib as vgp", ask, 'vgp.reveal(bet, "2 hidden layers")', answer, claims
     write_notebook(lab, "begin", *cells)
     open_notebook(page, lab, "begin")
     run_all(page)
@@ -60,6 +61,13 @@ def test_a_prediction_is_clicked_and_compared_while_all_cells_run(page, lab):
     page.keyboard.press("Control+End")
     last.get_by_text("01-plateau").wait_for(timeout=30_000)
     assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(3)
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Not yet")).wait_for(timeout=60_000)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("answer = 0.926\nvgp.checks.factor_for_half(answer)")
+    page.keyboard.press("Control+Enter")
+    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Correct")).wait_for(timeout=30_000)
     assert not ours(page.errors)
 
 
@@ -121,17 +129,3 @@ def printed(cell, word):
     output = cell.locator(".jp-OutputArea-output").get_by_text(re.compile(f"^{word}"))
     output.wait_for(timeout=30_000)
     return output.inner_text().removeprefix(word)
-
-
-def test_an_exercise_is_answered_wrong_and_then_right(page, lab):
-    write_notebook(lab, "exercise", "import vgp_lib as vgp", "answer = 0.5\nvgp.checks.factor_for_half(answer)")
-    open_notebook(page, lab, "exercise")
-    run_all(page)
-    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(1)
-    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Not yet")).wait_for(timeout=60_000)
-    cell.locator(".cm-content").click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text("answer = 0.926\nvgp.checks.factor_for_half(answer)")
-    page.keyboard.press("Control+Enter")
-    cell.locator(".jp-OutputArea-output").get_by_text(re.compile("^Correct")).wait_for(timeout=30_000)
-    assert not ours(page.errors)

@@ -32,7 +32,8 @@ def first(site):
 
 
 def violations(page, only=LEVELS):
-    found = page.evaluate("only => axe.run({runOnly: only}).then(result => result.violations)", only)
+    options = {"runOnly": only, "resultTypes": ["violations"]}
+    found = page.evaluate("options => axe.run(options).then(result => result.violations)", options)
     return [(rule["id"], rule["nodes"][0]["html"][:90]) for rule in found]
 
 
@@ -78,9 +79,11 @@ def test_pages_show_their_pictures_and_break_no_rule_of_accessibility_light_or_d
             assert all(shown and len(alt) >= 40 for shown, alt in images), path.name
             assert not [alt for _, alt in images if alt.startswith("No description")], path.name  # nbconvert's stopgap
             page.evaluate(AXE.read_text(encoding="utf-8"))
-            assert violations(page) == [], path.name
             page.evaluate("document.querySelectorAll('details').forEach(box => { box.open = true; })")
-            page.evaluate("document.querySelectorAll('.guess button:first-of-type').forEach(button => button.click())")
+            made = (
+                "document.querySelectorAll('.guess').forEach((box, i) => i % 2 || box.querySelector('button').click())"
+            )
+            page.evaluate(made)  # every other one, so that the page has both kinds
             assert violations(page) == [], path.name
             page.emulate_media(color_scheme="dark")
             assert violations(page, CONTRAST) == [], path.name

@@ -42,6 +42,8 @@ def test_a_proposed_line_is_applied():
     changed = real_programs.apply(program, line, "dense_1")
     assert [layer.units for layer in changed.model(0).layers] == [2, 3, 1]
     assert [layer.activation.__name__ for layer in changed.model(0).layers] == ["relu", "relu", "softmax"]
+    changed = real_programs.apply(program, line.replace("(2", "(10"), "dense_1")  # more than any has: for all of them
+    assert [layer.units for layer in changed.model(0).layers] == [10, 10, 1]
 
 
 def test_two_lines_are_applied_both_and_a_last_layer_brings_its_loss():

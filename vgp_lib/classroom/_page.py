@@ -144,6 +144,8 @@ def constants():
         "late": diagnosis.LATE,
         "loud": diagnosis.LOUD,
         "open": _remedies.OPEN,
+        "narrow": _remedies.NARROW,
+        "wider": _remedies.WIDER,
     }
 
 

@@ -458,9 +458,10 @@ const VGP = (function factory(C) {
     if (!sickBefore) return `optimizer = ${optimizerCode(setting, 0.1, word === "exploding")}`;
     if (normalized && word !== "dead")
       return "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block";
-    if (name === "he_normal" && scale === 1 && open && word !== "dead")
+    if (name === "he_normal" && scale === 1 && open && word !== "dead" && units >= C.narrow)
       return "keras.layers.BatchNormalization()  # behind every hidden layer";
-    const next = word === "dead" ? "leaky_relu" : open ? activation : "relu", size = isOutput ? 1 : units;
+    const next = word === "dead" ? "leaky_relu" : open ? activation : "relu";
+    const size = units < C.narrow ? C.wider : isOutput ? 1 : units;
     const where = setting.hidden_layers > 1 ? "  # in every hidden layer" : "";
     return normalized && !isOutput
       ? `keras.layers.Dense(${size}, kernel_initializer="he_normal"), keras.layers.Activation("${next}")${where}`
@@ -479,6 +480,13 @@ const VGP = (function factory(C) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
     if (exponent >= -4 && exponent < digits) return String(Number(value.toPrecision(digits)));
     return `${Number(mantissa)}e${exponent.replace(/^([+-])(\d)$/, "$10$2")}`;
+  }
+
+  /** A number in one digit: 0.3, 20, 6e-7. */
+  function oneDigit(value) {
+    if (!(value > 0 && value < Infinity)) return short(value);
+    const text = value.toExponential(0), size = Number(text);
+    return size >= 1e-3 && size < 1e4 ? String(size) : text.replace("+", "");
   }
 
   const powerOfTen = (value) => (value > 0 && value < Infinity ? `1e${Math.round(Math.log10(value))}` : short(value));
@@ -711,12 +719,12 @@ const VGP = (function factory(C) {
       const around = [...edge(band.high), ...edge(band.low).reverse()].filter((point) => !point.includes("NaN"));
       if (around.length) parts.push(`<path class="b${band.stale ? " stale" : ""}" d="M${around.join("L")}Z"/>`);
     }
-    for (const { value, label: text } of levels)
-      if (place(value) >= low && place(value) <= high) rule("l", place(value), text, right, -4);
     for (const { y, kind } of lines) {
       const dot = ([at, v]) => (Number.isFinite(v) ? `<circle class="${kind}" cx="${at}" cy="${up(v)}" r="3"/>` : "");
       parts.push(`<path class="${kind}" d="${path(y)}"/>`, ...(marks && kind !== "predicted" ? dots(y).map(dot) : []));
     }
+    for (const { value, label: text } of levels)
+      if (place(value) >= low && place(value) <= high) rule("l", place(value), text, right, -4);
     legend.forEach(({ kind, label: text }, i) => {
       const y = 31 + 15 * i, box = `<rect class="b" x="${left}" y="${y - 9}" width="24" height="10"/>`;
       parts.push(kind === "b" ? box : `<path class="${kind}" d="M${left} ${y - 4}h24"/>`, label(left + 30, y, text));
@@ -1059,7 +1067,7 @@ print(runs)
       const shows = this.part("shows")?.value ?? "delta", key = shows === "delta" ? "delta_rms" : "kernel_gradient_rms";
       const values = hidden(found[key]).map((value) => value / found[key][depth - 1]), band = this.bandOf(key, true);
       const [first, theory] = [values[0], predicted[key][0]].map(powerOfTen), spread = hidden(found.sample_spread);
-      const mine = (y) => ({ y, kind: "measured", label: "this seed" }), tell = (ends) => powerOfTen(ends[0]);
+      const mine = (y) => ({ y, kind: "measured", label: "this seed" }), tell = (ends) => oneDigit(ends[0]);
       const seeds = band && !band.stale ? `; 80 % of 32 seeds between ${tell(band.low)} and ${tell(band.high)}` : "";
       const zeros = hidden(found[key]).filter((value) => value === 0).length;
       const kept = powerOfTen(spread[depth - 1] / spread[0]);
@@ -1073,7 +1081,7 @@ print(runs)
       const predictedLine = { y: predicted[key], kind: "predicted", label: "theory for wide layers" };
       const title = `${shows} before training, seed ${setting.seed}`, lines = [mine(values), predictedLine];
       this.show("ladder", { ...layers, title, ylabel: "relative to the last", band, lines }, this.said);
-      const forth = { ...layers, title: "Forward: does the net still tell points apart?", ylabel: "spread over the points" };
+      const forth = { ...layers, title: "Forward: do the points stay apart?", ylabel: "spread over the points" };
       Object.assign(forth, { lines: [mine(spread)], band: this.bandOf("sample_spread") });
       this.show("spread", forth, `Spread of the activations over the points, last over first layer: about ${kept}.`);
       if (!this.views.includes("updates")) return;

@@ -312,22 +312,22 @@ def copy_optimizer(optimizer, **changes):
     if excludes_from_weight_decay(optimizer):
         raise ValueError("optimizer excludes variables from weight decay, which a copy cannot; give it none")
     config = optimizer.get_config() | {"loss_scale_factor": None} | changes
+    if "learning_rate" not in config:  # MultiOptimizer
+        raise ValueError(f"optimizer is a {type(optimizer).__name__}, without a learning rate; give one that has it")
     if isinstance(config["learning_rate"], dict):  # a schedule, perhaps of a class that a notebook has defined
         config["learning_rate"] = optimizer._learning_rate
     return type(optimizer).from_config(config)
 
 
 def update_plainly(optimizer):
-    """Let an optimizer update its variables one by one, without TensorFlow's strategy for many devices.
-
-    In a traced function that strategy keeps a few megabytes alive for each trace, for good.
-    """
+    """Let an optimizer update its variables one by one: TensorFlow's strategy, traced, keeps megabytes for good."""
 
     def update(gradients, variables, learning_rate):
         for gradient, variable in zip(gradients, variables, strict=True):
             optimizer.update_step(gradient, variable, learning_rate)
 
-    if is_keras(type(optimizer)._backend_update_step):
+    # Nadam does more in that method, and stays as it is.
+    if type(optimizer)._backend_update_step is keras.optimizers.Optimizer._backend_update_step:
         vars(optimizer)["_backend_update_step"] = update
 
 

@@ -13,9 +13,11 @@ from vgp_lib.engine._rehearsal import FEW_STEPS, Rehearsal
 _LARGE, _TINY = 5.0, 0.05  # in root mean square; initializers are made for inputs and targets of about 1
 OPEN = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu")  # their slope stays near 1 on one side
 _SCALE = "{0} = ({0} - {0}.mean(axis=0)) / ({0}.std(axis=0) + 1e-7)"
+_HE = (keras.initializers.HeNormal, keras.initializers.HeUniform)
 _TRIED = 3  # so many lines are tried at most
 _CLEARLY = 0.1  # so large a share of the loss, or half of what is left of it, is a clear difference
 _ENOUGH = 0.5  # a line that removes less of the loss may need another one beside it
+NARROW, WIDER = 4, 10  # of few units all are easily dead at once (Lu et al., 2019, "Dying ReLU and initialization")
 _PLAIN = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU)  # layers that only apply an activation
 
 
@@ -58,9 +60,8 @@ def propose(patient, verdict, index):
         line = f"{code}  # {where + ', ' if where else ''}and {adam.line}"
         best, _ = _try(patient, [replace(one, line=line, optimizer=adam.optimizer)], best)
     if best:
-        _, line, course = best
-        words = f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
-        return line.line, words, True
+        words = f"with the next line, tried on a copy, from {best[2].losses[0]:.2g} to {best[2].last:.2g}"
+        return best[1].line, words, True
     if not tried:
         return lines[0].line, "the next line is not tried, for the model cannot be built anew from its layers", False
     return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}", False
@@ -89,8 +90,7 @@ def _lines(patient, verdict, index):
     sick_before, config = patient.sick_before(verdict), _config(patient.layers[index])
     open_sided = config.get("activation") in OPEN
     saturated = index == 0 and patient.before.saturated[0] > 0.5
-    scale_x = patient.input_size > _LARGE and (open_sided or saturated or not sick_before)
-    if scale_x:
+    if patient.input_size > _LARGE and (open_sided or saturated or not sick_before):
         yield Remedy(_SCALE.format("x"), scale_x=True)
     if patient.target_size > _LARGE and verdict == "exploding" and not sick_before:
         yield Remedy(_SCALE.format("y"), scale_y=True)
@@ -111,13 +111,11 @@ def _for_healthy(patient):
     relu = _with_relu(patient, first, _config(first), "healthy")
     if patient.is_straight and relu is not None:
         yield relu
-    scaled = patient.input_size > _LARGE or 0 < patient.input_size < _TINY
-    if scaled:
+    if patient.input_size > _LARGE or 0 < patient.input_size < _TINY:
         yield Remedy(_SCALE.format("x"), scale_x=True)
     if patient.target_size > _LARGE or 0 < patient.target_size < _TINY:
         yield Remedy(_SCALE.format("y"), scale_y=True)
-    rising = not patient.course.last <= patient.course.losses[0]
-    yield _step(patient.optimizer, 0.1 if rising else 10)
+    yield _step(patient.optimizer, 10 if patient.course.last <= patient.course.losses[0] else 0.1)
     if not isinstance(patient.optimizer, keras.optimizers.Adam):
         yield _adam()
     yield from _for_layers(patient, first, _config(first), "healthy")
@@ -151,10 +149,9 @@ def _for_recurrent(layer, optimizer):
         return layers.SimpleRNN(**kept, recurrent_initializer=keras.initializers.Orthogonal(seed=0), name=one.name)
 
     orthogonal = getattr(layer.cell.recurrent_initializer, "gain", None) == 1
-    simple = isinstance(layer, layers.SimpleRNN)
     if not isinstance(optimizer, keras.optimizers.Adam):
         yield _adam()
-    if simple and orthogonal:
+    if isinstance(layer, layers.SimpleRNN) and orthogonal:
         yield Remedy("keras.layers.AveragePooling1D(4)  # before the recurrent layer: fewer time steps", change=pool)
     else:  # in place of gates, too: at the start they let less through
         yield Remedy(f'keras.layers.SimpleRNN({layer.units}, recurrent_initializer="orthogonal")', change=simplify)
@@ -162,36 +159,44 @@ def _for_recurrent(layer, optimizer):
 
 def _for_layers(patient, layer, config, verdict):
     """ReLU with He's weights in every hidden layer, batch normalization, skip connections; what the net has not yet."""
-    he_kinds = keras.initializers.HeNormal, keras.initializers.HeUniform
-    he = isinstance(getattr(layer, "kernel_initializer", None), he_kinds)
-    has_them = he and config.get("activation") in OPEN and verdict != "dead"
     normalized = Remedy("keras.layers.BatchNormalization()  # behind every hidden layer", change=_normalize(patient))
     line = "h = keras.layers.Add()([h, block(h)])  # a skip connection around every block"
     skips, relu = Remedy(line, change=_skip(patient)), _with_relu(patient, layer, config, verdict)
     if patient.normalizes and verdict != "dead":
         yield skips
-    if not has_them and relu is not None:
-        yield relu
+    yield from [relu] if relu else []
     if not patient.normalizes:
         yield from (normalized, skips)
 
 
 def _with_relu(patient, layer, config, verdict):
-    """The layer with ReLU and He's weights, as a line and as a change of all hidden layers; None if it has no units."""
-    size, kinds = config.get("units", config.get("filters")), type(layer).__mro__
+    """ReLU and He's weights in every hidden layer, as a line and as a change; None if the net has them, or no units."""
+    he = isinstance(getattr(layer, "kernel_initializer", None), _HE)
+    is_open, wider, kinds = config.get("activation") in OPEN, _wider(patient), type(layer).__mro__
+    if he and is_open and verdict != "dead" and not wider:
+        return None
+    size = (config | wider).get("units", config.get("filters"))
     kind = next((kind.__name__ for kind in kinds if _public(layers, kind)), "Layer")  # or the nearest ancestor
     if kind == "Layer" or size is None:
         return None
     shape = f"{size}, {config['kernel_size']}" if "kernel_size" in config else f"{size}"
-    kept = config["activation"] if config.get("activation") in OPEN else "relu"
-    activation = "leaky_relu" if verdict == "dead" else kept
+    activation = "leaky_relu" if verdict == "dead" else config["activation"] if is_open else "relu"
     if config.get("activation") == "linear" and _activation_layers(patient):
         own = f'keras.layers.{kind}({shape}, kernel_initializer="he_normal")'
         line = f'{own}, keras.layers.Activation("{activation}")'
     else:
         line = f'keras.layers.{kind}({shape}, activation="{activation}", kernel_initializer="he_normal")'
     where = "  # in every hidden layer" if len(patient.layers) > 2 else ""
-    return Remedy(line + where, change=_open(patient, activation))
+    return Remedy(line + where, change=_open(patient, wider | {"activation": activation}))
+
+
+def _wider(patient):
+    """More units, where no hidden layer has even 4 and the net's answer keeps its shape; a bottleneck is left alone."""
+    units = [None if isinstance(one, layers.RNN) else _config(one).get("units") for one in patient.layers[:-1]]
+    if not units or not all(isinstance(number, int) and number < NARROW for number in units):
+        return {}
+    made = _keras.rebuild(patient.model, _open(patient, {"activation": "relu", "units": WIDER}), keep=False)
+    return {"units": WIDER} if made is not None and made.output_shape == patient.model.output_shape else {}
 
 
 def _activation_layers(patient):
@@ -205,15 +210,15 @@ def _hidden(patient):
     return [id(layer) for layer in patient.layers[:-1] if not isinstance(layer, layers.RNN)]
 
 
-def _open(patient, activation):
+def _open(patient, new):
     hidden, between = _hidden(patient), _activation_layers(patient)
 
     def change(layer, config):
         if id(layer) in hidden and "kernel_initializer" in config:
             he = keras.initializers.HeNormal(seed=hidden.index(id(layer)))
-            own = {} if between and config.get("activation") == "linear" else {"activation": activation}
-            return type(layer).from_config(config | own | {"kernel_initializer": he})
-        return layers.Activation(activation, name=layer.name) if id(layer) in between else None
+            own = {"activation": "linear"} if between and config.get("activation") == "linear" else {}
+            return type(layer).from_config(config | new | own | {"kernel_initializer": he})
+        return layers.Activation(new["activation"], name=layer.name) if id(layer) in between else None
 
     return change
 
