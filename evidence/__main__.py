@@ -48,7 +48,7 @@ def main(arguments=None):
     parser.add_argument("--store", action="store_true", help="write them to data instead of comparing")
     commands = parser.add_subparsers(dest="command")
     benchmark = commands.add_parser(
-        "diagnosis", help="score diagnose on the zoo (25 minutes) and write the runs to data"
+        "diagnosis", help="score diagnose on the zoo (45 minutes) and write the runs to data"
     )
     benchmark.add_argument("--quick", action="store_true", help="a sixteenth of the zoo (minutes), nothing written")
     wild = commands.add_parser("programs", help="score diagnose on programs of strangers and write the answers to data")

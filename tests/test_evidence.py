@@ -269,8 +269,9 @@ def test_the_scores_on_our_own_zoo_are_told_as_they_were_measured():
     cured = [row["cured"] for row in held_out if row["cured"]]
     told = f"{cured.count('yes')} of {len(cured)} lines cured"
     converged = [row["converged"] for row in rows if row["converged"]]
-    assert {*converged} == {"healthy"} and f"Of {len(converged)} converged networks none is called sick" in readme
-    assert told in notebook and told in readme
+    words = f"Of {len(converged)} converged networks, of both halves, none is called sick"
+    assert {*converged} == {"healthy"} and words in " ".join(readme.split())
+    assert told in notebook and told in " ".join(readme.split())
 
 
 def test_the_scores_on_strangers_programs_are_told_as_they_were_measured():
