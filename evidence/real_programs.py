@@ -651,9 +651,8 @@ def replace(program, made, name, everywhere):
     elif everywhere:
         change = {"activation": activation[0], "kernel_initializer": new["kernel_initializer"]}
         hidden = [config["layers"][i]["config"].get("units", np.inf) for i in weighted[:-1]]
-        if hidden and max(hidden) < min(
-            _remedies.NARROW, new.get("units", 0)
-        ):  # a narrow net gets more units, any other keeps its own
+        # A narrow net gets more units, any other keeps its own.
+        if hidden and max(hidden) < min(_remedies.NARROW, new.get("units", 0)):
             change["units"] = new["units"]
         for i in weighted[:-1]:
             edit(config, i, change)

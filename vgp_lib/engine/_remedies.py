@@ -60,8 +60,9 @@ def propose(patient, verdict, index):
         line = f"{code}  # {where + ', ' if where else ''}and {adam.line}"
         best, _ = _try(patient, [replace(one, line=line, optimizer=adam.optimizer)], best)
     if best:
-        words = f"with the next line, tried on a copy, from {best[2].losses[0]:.2g} to {best[2].last:.2g}"
-        return best[1].line, words, True
+        _, line, course = best
+        words = f"with the next line, tried on a copy, from {course.losses[0]:.2g} to {course.last:.2g}"
+        return line.line, words, True
     if not tried:
         return lines[0].line, "the next line is not tried, for the model cannot be built anew from its layers", False
     return lines[0].line, f"none of these helped in the rehearsal: {'; '.join(tried)}", False
@@ -88,9 +89,8 @@ def _lines(patient, verdict, index):
         yield from _for_healthy(patient)
         return
     sick_before, config = patient.sick_before(verdict), _config(patient.layers[index])
-    open_sided = config.get("activation") in OPEN
     saturated = index == 0 and patient.before.saturated[0] > 0.5
-    if patient.input_size > _LARGE and (open_sided or saturated or not sick_before):
+    if patient.input_size > _LARGE and (config.get("activation") in OPEN or saturated or not sick_before):
         yield Remedy(_SCALE.format("x"), scale_x=True)
     if patient.target_size > _LARGE and verdict == "exploding" and not sick_before:
         yield Remedy(_SCALE.format("y"), scale_y=True)
@@ -164,16 +164,16 @@ def _for_layers(patient, layer, config, verdict):
     skips, relu = Remedy(line, change=_skip(patient)), _with_relu(patient, layer, config, verdict)
     if patient.normalizes and verdict != "dead":
         yield skips
-    yield from [relu] if relu else []
+    if relu is not None:
+        yield relu
     if not patient.normalizes:
         yield from (normalized, skips)
 
 
 def _with_relu(patient, layer, config, verdict):
     """ReLU and He's weights in every hidden layer, as a line and as a change; None if the net has them, or no units."""
-    he = isinstance(getattr(layer, "kernel_initializer", None), _HE)
     is_open, wider, kinds = config.get("activation") in OPEN, _wider(patient), type(layer).__mro__
-    if he and is_open and verdict != "dead" and not wider:
+    if isinstance(getattr(layer, "kernel_initializer", None), _HE) and is_open and verdict != "dead" and not wider:
         return None
     size = (config | wider).get("units", config.get("filters"))
     kind = next((kind.__name__ for kind in kinds if _public(layers, kind)), "Layer")  # or the nearest ancestor
